@@ -1,0 +1,1 @@
+"""The daemons on a host: `sense` sees and seals, `ship` carries."""

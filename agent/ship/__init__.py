@@ -1,0 +1,1 @@
+"""The networked half: no privileges; holds the TLS key."""

@@ -1,0 +1,1 @@
+"""The central service: verifies, stores, correlates, scores and forwards what agents seal."""

@@ -1,0 +1,1 @@
+"""What the daemons agree on: the wire, the model behind it, and the evidence that binds both."""
