@@ -179,9 +179,7 @@ def test_the_published_inclusion_proofs_are_made_and_verified(
     proof = merkle.inclusion_proof(index, size, merkle.nodes_of(LEAVES))
 
     assert [value.hex() for value in proof] == path
-    merkle.verify_inclusion(
-        LEAVES[index], index, proof, TreeHead(size, bytes.fromhex(ROOTS[size]))
-    )
+    merkle.verify_inclusion(LEAVES[index], index, proof, TreeHead(size, bytes.fromhex(ROOTS[size])))
 
 
 @pytest.mark.parametrize("old, new, path", CONSISTENCY)
@@ -314,7 +312,9 @@ def test_any_inclusion_proof_that_was_not_made_is_refused(
         merkle.verify_inclusion(leaf, index, proof, TreeHead(size, root))
 
 
-@given(st.integers(-2, 2**64), st.integers(-2, 2**64), st.lists(st.binary(max_size=40), max_size=70))
+@given(
+    st.integers(-2, 2**64), st.integers(-2, 2**64), st.lists(st.binary(max_size=40), max_size=70)
+)
 def test_any_consistency_proof_that_was_not_made_is_refused(
     old: int, new: int, proof: list[bytes]
 ) -> None:
@@ -441,9 +441,7 @@ def test_the_nodes_that_appends_finish_are_enough_for_every_proof(
     head = TreeHead(old, merkle.root_at(old, stored))
 
     assert head == head_of(leaves[:old])
-    merkle.verify_inclusion(
-        leaves[index], index, merkle.inclusion_proof(index, old, stored), head
-    )
+    merkle.verify_inclusion(leaves[index], index, merkle.inclusion_proof(index, old, stored), head)
     merkle.verify_consistency(head, tree.head, merkle.consistency_proof(old, size, stored))
 
 
