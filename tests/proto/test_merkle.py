@@ -172,7 +172,7 @@ def test_the_published_tree_has_the_published_roots(size: int) -> None:
     assert root.hex() == ROOTS[size]
 
 
-@pytest.mark.parametrize("index, size, path", INCLUSION)
+@pytest.mark.parametrize(("index", "size", "path"), INCLUSION)
 def test_the_published_inclusion_proofs_are_made_and_verified(
     index: int, size: int, path: list[str]
 ) -> None:
@@ -182,7 +182,7 @@ def test_the_published_inclusion_proofs_are_made_and_verified(
     merkle.verify_inclusion(LEAVES[index], index, proof, TreeHead(size, bytes.fromhex(ROOTS[size])))
 
 
-@pytest.mark.parametrize("old, new, path", CONSISTENCY)
+@pytest.mark.parametrize(("old", "new", "path"), CONSISTENCY)
 def test_the_published_consistency_proofs_are_made_and_verified(
     old: int, new: int, path: list[str]
 ) -> None:
@@ -333,7 +333,7 @@ def test_a_proof_that_starts_from_an_empty_tree_proves_nothing() -> None:
         merkle.consistency_proof(0, 8, merkle.nodes_of(LEAVES))
 
 
-@pytest.mark.parametrize("index, size", [(-1, 8), (8, 8), (0, 0), (0, -1)])
+@pytest.mark.parametrize(("index", "size"), [(-1, 8), (8, 8), (0, 0), (0, -1)])
 def test_no_proof_is_made_for_a_leaf_that_is_not_there(index: int, size: int) -> None:
     with pytest.raises(ProofRejected):
         merkle.inclusion_proof(index, size, merkle.nodes_of(LEAVES))
