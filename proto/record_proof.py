@@ -62,8 +62,7 @@ def encode_record_proof(proof: RecordProof) -> bytes:
         Malformed: a value is over its own limit, so nobody could read it back.
     """
     data = msgspec.json.encode(proof)
-    if parse_record_proof(data) != proof:
-        raise Malformed("the proof of a record does not survive writing")
+    parse_record_proof(data)
     return data
 
 
