@@ -1,0 +1,1 @@
+"""Who we are and whom we trust: the only room that touches keys, certificates and TLS."""

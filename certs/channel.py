@@ -1,0 +1,88 @@
+"""TLS for gRPC: version 1.3 only, a server that asks for certificates or does not, never both.
+
+gRPC's Python API has no minimum version. Offering, below 1.3, only suites for RSA keys does it:
+our servers have none, so a client that speaks 1.2 finds no suite. The setting is one environment
+variable for the whole process, read when credentials are made, so it is written here and nowhere
+else, each time. The effect is tested, not the variable; the enforcement point asks again per call.
+
+Server certificates are never reloaded through a credentials callback: under parallel handshakes
+that crashes the process. A new certificate means a new listener beside the old one.
+"""
+
+import os
+
+import grpc
+import msgspec
+
+from certs.errors import AuthorityUnusable
+from certs.p256 import P256Key
+
+_SUITES_SETTING = "GRPC_SSL_CIPHER_SUITES"
+_NO_SUITE_OF_OURS = "ECDHE-RSA-AES256-GCM-SHA384"
+
+
+class TlsIdentity(msgspec.Struct, frozen=True):
+    """A private key and the certificates that lead from it towards a root.
+
+    Args:
+        chain_pem: the leaf first, then its authority: a peer only has the root.
+        key: the leaf's key.
+    """
+
+    chain_pem: bytes
+    key: P256Key
+
+
+def server_credentials(
+    identity: TlsIdentity, client_root_pem: bytes | None = None
+) -> grpc.ServerCredentials:
+    """Return what a listener shows, and whom it lets in.
+
+    Args:
+        identity: the server's own.
+        client_root_pem: every client must have a certificate under this root; without one, none
+            is asked for (the enrolment listener).
+
+    Raises:
+        AuthorityUnusable: an empty root.
+    """
+    _check_root(client_root_pem)
+    _refuse_tls_12()
+    return grpc.ssl_server_credentials(
+        [(identity.key.to_pem(), identity.chain_pem)],
+        root_certificates=client_root_pem,
+        require_client_auth=client_root_pem is not None,
+    )
+
+
+def channel_credentials(
+    root_pem: bytes, identity: TlsIdentity | None = None
+) -> grpc.ChannelCredentials:
+    """Return whom a client trusts, and what it shows when asked.
+
+    Args:
+        root_pem: the only root; the system's own are never used.
+        identity: the client's own; none before enrolment.
+
+    Raises:
+        AuthorityUnusable: an empty root.
+    """
+    _check_root(root_pem)
+    _refuse_tls_12()
+    if identity is None:
+        return grpc.ssl_channel_credentials(root_certificates=root_pem)
+    return grpc.ssl_channel_credentials(
+        root_certificates=root_pem,
+        private_key=identity.key.to_pem(),
+        certificate_chain=identity.chain_pem,
+    )
+
+
+def _check_root(root_pem: bytes | None) -> None:
+    # To some TLS libraries an empty root means the system's own.
+    if root_pem is not None and not root_pem.strip():
+        raise AuthorityUnusable("there is no root certificate to verify the peer with")
+
+
+def _refuse_tls_12() -> None:
+    os.environ[_SUITES_SETTING] = _NO_SUITE_OF_OURS
