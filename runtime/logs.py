@@ -164,7 +164,7 @@ def _plain(value: object, depth: int) -> object:
         case bytes() | bytearray() | memoryview():
             return _cut(bytes(value[:VALUE_CHARS_MAX]).hex(), VALUE_CHARS_MAX)
         case Mapping() | list() | tuple() | set() | frozenset():
-            return _plain_items(value, depth - 1)
+            return _plain_items(value, depth)
         case BaseException():
             return _cut(f"{type(value).__name__}: {value}", VALUE_CHARS_MAX)
         case PurePath() | uuid.UUID():
@@ -174,12 +174,12 @@ def _plain(value: object, depth: int) -> object:
 
 
 def _plain_items(value: Collection[object], depth: int) -> object:
-    if depth <= 0:
+    if not depth:
         return "..."
     if isinstance(value, Mapping):
         items = list(value.items())[:ITEMS_MAX]
-        return {_cut(str(key), VALUE_CHARS_MAX): _plain(item, depth) for key, item in items}
-    return [_plain(item, depth) for item in list(value)[:ITEMS_MAX]]
+        return {_cut(str(key), VALUE_CHARS_MAX): _plain(item, depth - 1) for key, item in items}
+    return [_plain(item, depth - 1) for item in list(value)[:ITEMS_MAX]]
 
 
 def _cut(text: str, chars_max: int) -> str:
