@@ -1,1 +1,1 @@
-"""The privileged half: sensors, matching, posture, sealing. No IP network; holds the signing key."""
+"""The privileged half: sensors, matching, posture, sealing; no IP network, the signing key."""

@@ -1,0 +1,374 @@
+"""The outbox: sealed batches on disk until the collector has vouched for them.
+
+Segments hold envelopes, the header log says which of them count. A commit writes the envelopes,
+syncs them, then appends one note to the header log and syncs that: the note is the moment at which
+batches and cursors become durable together. Only then may `ship` be told of them.
+
+Space is freed a segment at a time, by truncation and unlinking, so a full disk never needs a write
+to become less full. What is removed unreceipted is named in the header of a later batch.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from agent.errors import OutboxError, OutboxFailed, OutboxFull
+from agent.segments import FRAME_BYTES, SEGMENT_BYTES, SegmentId
+from agent.sense import recovery
+from agent.sense.chains import Chains, Link
+from agent.sense.headers import (
+    Committed,
+    Declared,
+    Freed,
+    HeaderLog,
+    Note,
+    Opened,
+    Receipted,
+    Sealed,
+    Stopped,
+)
+from agent.sense.recovery import Recovered
+from agent.sense.seal import SealedBatch
+from agent.sense.segstore import Segment, SegmentStore
+from proto.envelope import Verifier
+from proto.model import DroppedRange, DropReason, Priority, Receipt
+from proto.vedette.v1.envelope_pb2 import Envelope
+
+DECLARED_RANGES_MAX = 64
+_ENVELOPE_OVERHEAD_BYTES = 64
+_EVICTION_ORDER = (Priority.LOW, Priority.MEDIUM, Priority.HIGH)
+
+
+class OutboxSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How much disk the queue may take."""
+
+    # A week of one finding a second, uncompressed.
+    size_bytes_max: Annotated[int, Meta(ge=1024 * 1024)] = 512 * 1024 * 1024
+    segment_bytes: Annotated[int, Meta(ge=256 * 1024)] = SEGMENT_BYTES
+    # Of the whole, kept for high severity: lower priorities are evicted before they take it.
+    high_reserve_percent: Annotated[int, Meta(ge=0, le=90)] = 25
+    # Receipted bodies stay in at most this much, until a backup of the collector covers them.
+    receipted_percent_max: Annotated[int, Meta(ge=0, le=90)] = 25
+    # Receipted headers stay in at most this much.
+    header_log_bytes_max: Annotated[int, Meta(ge=64 * 1024)] = 16 * 1024 * 1024
+
+
+class Visible(Struct, frozen=True):
+    """What `ship` may read: a segment up to an offset."""
+
+    segment: SegmentId
+    epoch: bytes
+    durable: int
+
+
+class Outbox:
+    """The queue. One writer, one thread.
+
+    Args:
+        headers: path of the header log, closed to `ship`.
+        segments: directory of the segments, readable by `ship`.
+        settings: how much of the disk it may take.
+        group: numeric group that may read segments.
+    """
+
+    def __init__(
+        self, headers: Path, segments: Path, settings: OutboxSettings, group: int | None = None
+    ) -> None:
+        self._settings = settings
+        self._store = SegmentStore(segments, group, settings.segment_bytes)
+        self._log = HeaderLog(headers)
+        self._chains = Chains()
+        self._segments: dict[int, Segment] = {}
+        self._active: dict[Priority, Segment] = {}
+        self._next_number = 1
+        self._waiting: list[Note] = []
+        self._undeclared: deque[DroppedRange] = deque()
+        self._archived: dict[bytes, int] = {}
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def open(self, key: Verifier) -> Recovered:
+        """Take over what an earlier run left. Always succeeds over any content of the files.
+
+        Args:
+            key: the verify key of our own signatures, for salvage.
+
+        Raises:
+            OSError: the file system refuses the directory altogether.
+        """
+        state = recovery.recover(self._log, self._store, key)
+        self._chains = state.chains
+        self._segments = state.segments
+        self._next_number = state.next_number
+        self._undeclared = deque(state.undeclared)
+        return state.found
+
+    def begin(self, epoch: bytes, boot_id: bytes, boot_clock: int) -> None:
+        """Note that a new epoch starts; it becomes durable with the first commit."""
+        self._waiting.append(Opened(epoch, boot_id, boot_clock))
+
+    def stop(self, cursors: Mapping[str, bytes]) -> None:
+        """Note a clean end.
+
+        Raises:
+            OutboxFailed: the note is not durable; the next start will be unclean.
+        """
+        self._log.append([*self._waiting, Stopped(dict(cursors))])
+        self._waiting = []
+
+    def close(self) -> None:
+        """Let go of all files; harmless when repeated."""
+        for segment in self._segments.values():
+            segment.close()
+        self._log.close()
+
+    # -- in --------------------------------------------------------------------------------------
+
+    def commit(
+        self, batches: Sequence[SealedBatch], cursors: Mapping[str, bytes], boot_clock: int
+    ) -> None:
+        """Make batches and cursors durable together.
+
+        Raises:
+            OutboxError: one of the two below.
+            OutboxFull: no room even after eviction; nothing was kept.
+            OutboxFailed: a write or sync failed; nothing counts as kept. The same batches may be
+                committed again and go to new segments.
+        """
+        try:
+            self._commit(batches, cursors, boot_clock)
+        except OutboxError:
+            self._retire_active()
+            raise
+
+    def _commit(
+        self, batches: Sequence[SealedBatch], cursors: Mapping[str, bytes], boot_clock: int
+    ) -> None:
+        placed: list[tuple[Segment, SealedBatch, int, int]] = []
+        for batch in batches:
+            payload = Envelope(
+                header=batch.header, signature=batch.signature, body=batch.body
+            ).SerializeToString()
+            segment = self._segment_for(batch, len(payload))
+            placed.append(
+                (segment, batch, self._store.write(segment, batch.seq, payload), len(payload))
+            )
+        touched = {id(segment): segment for segment, *_ in placed}.values()
+        for segment in touched:
+            self._store.sync(segment)
+        sealed = tuple(
+            Sealed(
+                epoch=batch.epoch,
+                seq=batch.seq,
+                hash=batch.hash,
+                segment=segment.id,
+                offset=offset,
+                length=length,
+                records=batch.records,
+                header=batch.header,
+                signature=batch.signature,
+            )
+            for segment, batch, offset, length in placed
+        )
+        self._log.append([*self._waiting, Committed(sealed, dict(cursors), boot_clock)])
+        self._waiting = []
+        for segment, batch, _, _ in placed:
+            self._chains.add(Link(batch.epoch, batch.seq, batch.hash), segment.id, batch.records)
+        for segment in touched:
+            segment.durable = segment.filled
+
+    def _segment_for(self, batch: SealedBatch, payload_bytes: int) -> Segment:
+        active = self._active.get(batch.priority)
+        if active is not None and active.epoch == batch.epoch and active.has_room(payload_bytes):
+            return active
+        needed = payload_bytes + FRAME_BYTES + _ENVELOPE_OVERHEAD_BYTES
+        if active is not None:
+            active.close()
+        self._make_room(max(self._settings.segment_bytes, needed), batch.priority)
+        try:
+            segment = self._new_segment(batch, needed)
+        except OutboxFull:
+            if not self._evict_one(batch.priority):
+                raise
+            segment = self._new_segment(batch, needed)
+        self._active[batch.priority] = segment
+        self._segments[segment.id.number] = segment
+        return segment
+
+    def _new_segment(self, batch: SealedBatch, needed: int) -> Segment:
+        number = self._next_number
+        self._next_number += 1
+        return self._store.create(number, batch.priority, batch.epoch, needed=needed)
+
+    def _retire_active(self) -> None:
+        """After a failure nothing more is written to the files in use."""
+        for segment in self._active.values():
+            segment.close()
+            segment.filled = segment.durable
+        self._active = {}
+        for number, segment in list(self._segments.items()):
+            if not segment.durable and not self._chains.owed_in(segment.id):
+                self._store.remove(segment)
+                del self._segments[number]
+
+    # -- out -------------------------------------------------------------------------------------
+
+    def visible(self) -> list[Visible]:
+        """Return what `ship` may read, oldest segment first."""
+        return [
+            Visible(segment.id, segment.epoch, segment.durable)
+            for _, segment in sorted(self._segments.items())
+            if segment.durable
+        ]
+
+    @property
+    def head(self) -> Link | None:
+        """The newest durable batch."""
+        return self._chains.head
+
+    @property
+    def owed(self) -> int:
+        """How many batches wait for a receipt."""
+        return self._chains.owed
+
+    @property
+    def size_bytes(self) -> int:
+        """How much disk is in use."""
+        return sum(s.size for s in self._segments.values()) + self._log.size_bytes
+
+    def receipt(self, receipt: Receipt, payload: bytes, signature: bytes) -> int:
+        """Take in a durable receipt whose signature the caller has verified.
+
+        Returns:
+            How many batches it settled.
+
+        Raises:
+            DoorError: it names a header that was never sealed here.
+            OutboxFailed: a segment could not be removed.
+        """
+        ahead = {item.seq: item.header_hash for item in receipt.ahead}
+        settled = self._chains.settle(receipt.epoch, receipt.seq, receipt.header_hash, ahead)
+        self._archived[receipt.epoch] = receipt.archived_seq
+        if settled:
+            note = Receipted(
+                receipt.epoch, receipt.seq, tuple(ahead), receipt.archived_seq, payload, signature
+            )
+            # The next commit makes it durable: a receipt lost in a crash is simply sent again.
+            self._waiting = [n for n in self._waiting if not _same_epoch(n, note)] + [note]
+            self._trim()
+        return settled
+
+    def give_up(self, link: Link, segment: SegmentId, offset: int) -> bool:
+        """Check a batch that a reader found damaged, and declare it if it is.
+
+        Returns:
+            Whether it was damaged.
+        """
+        if self._is_whole(segment, offset):
+            return False
+        self._undeclared.extend(self._chains.drop_one(link, DropReason.QUARANTINED))
+        return True
+
+    def _is_whole(self, segment: SegmentId, offset: int) -> bool:
+        return recovery.is_whole(self._store, segment, offset)
+
+    # -- drops -----------------------------------------------------------------------------------
+
+    def undeclared(self) -> tuple[DroppedRange, ...]:
+        """Return dropped ranges that the next header has to state."""
+        return tuple(self._undeclared)[:DECLARED_RANGES_MAX]
+
+    def declared(self, count: int) -> None:
+        """Note that a sealed header states the first ``count`` of them."""
+        for _ in range(count):
+            self._undeclared.popleft()
+        if count:
+            self._waiting.append(Declared(count))
+
+    # -- space -----------------------------------------------------------------------------------
+
+    def _make_room(self, needed: int, priority: Priority) -> None:
+        limit = self._settings.size_bytes_max
+        if priority is not Priority.HIGH:
+            limit = limit * (100 - self._settings.high_reserve_percent) // 100
+        while self._segments and self.size_bytes + needed > limit:
+            if not self._evict_one(priority):
+                if priority is Priority.HIGH or self.size_bytes + needed > limit:
+                    raise OutboxFull(
+                        "the outbox is full of more urgent batches",
+                        hint="connect the agent to its collector, or raise outbox.size_bytes_max",
+                    )
+                return
+
+    def _evict_one(self, priority: Priority) -> bool:
+        """Remove the segment that is missed least; False when only more urgent ones are left."""
+        idle = [s for s in self._segments.values() if s is not self._active.get(s.id.priority)]
+        settled = [s for s in idle if not self._owes(s)]
+        if settled:
+            self._free(min(settled, key=_age), DropReason.EVICTED)
+            return True
+        lower = _EVICTION_ORDER[: _EVICTION_ORDER.index(priority) + 1]
+        evictable = [s for s in idle if s.id.priority in lower]
+        # The file in use goes last, and never the one this batch was meant for.
+        evictable = evictable or [
+            s for s in self._segments.values() if s.id.priority in lower[:-1]
+        ]
+        if not evictable:
+            return False
+        self._free(
+            min(evictable, key=lambda s: (_EVICTION_ORDER.index(s.id.priority), _age(s))),
+            DropReason.EVICTED,
+        )
+        return True
+
+    def _trim(self) -> None:
+        """Remove segments that are receipted, beyond the share kept for a collector's restore."""
+        settled = sorted(
+            (s for s in self._segments.values() if not s.is_open and not self._owes(s)),
+            key=_age,
+        )
+        allowed = self._settings.size_bytes_max * self._settings.receipted_percent_max // 100
+        kept = sum(segment.size for segment in settled)
+        for segment in settled:
+            if kept <= allowed:
+                break
+            kept -= segment.size
+            self._free(segment, DropReason.EVICTED)
+
+    def _owes(self, segment: Segment) -> bool:
+        return self._chains.owed_in(segment.id) > 0
+
+    def _free(self, segment: Segment, reason: DropReason) -> None:
+        """Remove a segment; the note goes first, so a crash between leaves nothing unexplained."""
+        dropped = tuple(self._chains.drop(segment.id, reason))
+        self._undeclared.extend(dropped)
+        self._waiting.append(Freed(segment.id, dropped))
+        try:
+            self._log.append(self._waiting)
+            self._waiting = []
+        except OutboxFailed:
+            # A disk so full that the note does not fit: space comes first. Should the daemon die
+            # before the note is written, recovery names the missing file's batches itself.
+            pass
+        self._store.remove(segment)
+        del self._segments[segment.id.number]
+        if self._active.get(segment.id.priority) is segment:
+            del self._active[segment.id.priority]
+        if self._log.size_bytes > 2 * self._settings.header_log_bytes_max:
+            self._compact()
+
+    def _compact(self) -> None:
+        live = {segment.id for segment in self._segments.values()}
+        keep = self._settings.header_log_bytes_max
+        recovery.compact(self._log, live, list(self._undeclared), keep)
+
+
+def _age(segment: Segment) -> int:
+    return segment.id.number
+
+
+def _same_epoch(note: Note, receipt: Receipted) -> bool:
+    return isinstance(note, Receipted) and note.epoch == receipt.epoch
