@@ -322,6 +322,11 @@ def test_any_consistency_proof_that_was_not_made_is_refused(
         merkle.verify_consistency(TreeHead(old, b"a" * 32), TreeHead(new, b"b" * 32), proof)
 
 
+def test_a_proof_longer_than_any_tree_is_high_is_refused_before_hashing() -> None:
+    with pytest.raises(ProofRejected, match="more than 63"):
+        merkle.verify_inclusion(LEAVES[0], 0, [bytes(32)] * 64, TreeHead(2**62, bytes(32)))
+
+
 def test_a_proof_that_starts_from_an_empty_tree_proves_nothing() -> None:
     empty = TreeHead(0, merkle.EMPTY_ROOT)
 
