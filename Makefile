@@ -1,0 +1,124 @@
+# Every target does its own set-up: a machine with Python 3.11 or later, pip and make is enough.
+# No ensurepip is needed, and the system's Python stays as it is: all goes into .venv.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+ifndef PYTHON
+PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$name" && break; done)
+endif
+
+BIN := .venv/bin
+TOOLS := .venv/.tools
+RUN := .venv/.run
+DEV := .venv/.dev
+
+# The installer reads settings of its own; where only pip was told of a source, pass it on.
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
+ifdef PIP_NO_INDEX
+export UV_NO_INDEX ?= 1
+endif
+ifneq ($(wildcard $(PIP_FIND_LINKS)),)
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
+
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+PIP := $(PYTHON) -m pip --python $(BIN)/python install --quiet
+
+.PHONY: help
+help:
+	@echo "make demo    a collector and an agent on this machine, with real findings"
+	@echo "make check   lint, types, contracts and unit tests (about two minutes)"
+	@echo "make test    integration, end to end and sampled fault tests (at most 15 minutes)"
+	@echo "make prove   the fault tests at full count"
+	@echo "make bench   the benchmarks"
+	@echo "make build   the wheel and the source distribution, in dist/"
+	@echo "make proto   generated code from the schema"
+	@echo "make lock    new pins and hashes in requirements/"
+	@echo "make clean   all that was made"
+
+# ---------------------------------------------------------------------------------------- set-up
+
+$(TOOLS): requirements/build.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later with pip is needed" >&2; exit 1; }
+	@echo "set-up: installer, for $$($(PYTHON) -V)"
+	@$(PYTHON) -m venv --without-pip .venv
+	@$(PIP) --require-hashes -r requirements/build.txt
+	@touch $@
+
+$(RUN): $(TOOLS) requirements/agent.txt requirements/collector.txt pyproject.toml
+	@echo "set-up: agent and collector"
+	@locks="--require-hashes -r requirements/agent.txt -r requirements/collector.txt"; \
+		$(UV) $$locks || $(PIP) $$locks
+	@project="--no-deps --no-build-isolation --editable ."; $(UV) $$project || $(PIP) $$project
+	@touch $@
+
+$(DEV): $(RUN) requirements/dev.txt
+	@echo "set-up: tools for development"
+	@locks="--require-hashes -r requirements/dev.txt"; $(UV) $$locks || $(PIP) $$locks
+	@touch $@
+
+# ------------------------------------------------------------------------------------------- use
+
+.PHONY: demo bench build
+demo: $(RUN)
+	@$(BIN)/vedette demo $(ARGS)
+
+bench: $(DEV)
+	@$(BIN)/python -m bench all $(ARGS)
+
+build: $(TOOLS)
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build
+
+# ----------------------------------------------------------------------------------------- judge
+
+UNIT := not e2e and not slow and not prove
+SLOW := (e2e or slow) and not prove
+FULL := e2e or slow or prove
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: check lint unit test prove
+check: lint unit
+
+lint: $(DEV)
+	@echo "check: style";     $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	@echo "check: types";     $(BIN)/mypy --no-error-summary .
+	@echo "check: imports";   $(BIN)/lint-imports --no-cache
+	@echo "check: spelling";  $(BIN)/codespell
+	@echo "check: dependencies"; $(BIN)/deptry .
+	@echo "check: schema";    $(BIN)/buf lint && $(BIN)/buf breaking --against $(RELEASED)
+	@echo "sizes (for information):"; $(BIN)/python packaging/sizes.py
+
+unit: $(DEV)
+	@echo "check: unit tests"
+	@$(BIN)/coverage run -m pytest -q -m "$(UNIT)" && $(BIN)/coverage report
+
+test: $(DEV)
+	@$(PYTEST) -m "$(SLOW)" --timeout=300 $(ARGS)
+
+prove: $(DEV)
+	@VEDETTE_PROVE=1 $(PYTEST) -m "$(FULL)" --timeout=3600 $(ARGS)
+
+# ------------------------------------------------------------------------------------------ make
+
+RELEASED := proto/vedette/v1/released.binpb
+
+.PHONY: proto release-schema lock clean
+proto: $(DEV)
+	@$(BIN)/python packaging/generate.py
+
+lock: $(TOOLS)
+	@$(BIN)/python packaging/lock.py
+
+clean:
+	@rm -rf .venv build dist htmlcov .coverage* .hypothesis .*_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
