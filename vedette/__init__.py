@@ -1,0 +1,1 @@
+"""The umbrella command: a demonstration, and offline proof of what was sealed."""
