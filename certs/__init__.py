@@ -1,1 +1,3 @@
 """Who we are and whom we trust: the only room that touches keys, certificates and TLS."""
+
+from certs import tls_floor as tls_floor

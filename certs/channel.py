@@ -1,24 +1,16 @@
 """TLS for gRPC: version 1.3 only, a server that asks for certificates or does not, never both.
 
-gRPC's Python API has no minimum version. Offering, below 1.3, only suites for RSA keys does it:
-our servers have none, so a client that speaks 1.2 finds no suite. The setting is one environment
-variable for the whole process, read when credentials are made, so it is written here and nowhere
-else, each time. The effect is tested, not the variable; the enforcement point asks again per call.
-
 Server certificates are never reloaded through a credentials callback: under parallel handshakes
-that crashes the process. A new certificate means a new listener beside the old one.
+that crashes the process. A new certificate means a new listener beside the old one. The version is
+``certs.tls_floor``'s business; the enforcement point asks again for each call.
 """
-
-import os
 
 import grpc
 import msgspec
 
 from certs.errors import AuthorityUnusable
 from certs.p256 import P256Key
-
-_SUITES_SETTING = "GRPC_SSL_CIPHER_SUITES"
-_NO_SUITE_OF_OURS = "ECDHE-RSA-AES256-GCM-SHA384"
+from certs.tls_floor import require_tls_13
 
 
 class TlsIdentity(msgspec.Struct, frozen=True):
@@ -45,9 +37,10 @@ def server_credentials(
 
     Raises:
         AuthorityUnusable: an empty root.
+        TlsUnusable: gRPC was loaded too early.
     """
     _check_root(client_root_pem)
-    _refuse_tls_12()
+    require_tls_13()
     return grpc.ssl_server_credentials(
         [(identity.key.to_pem(), identity.chain_pem)],
         root_certificates=client_root_pem,
@@ -66,9 +59,10 @@ def channel_credentials(
 
     Raises:
         AuthorityUnusable: an empty root.
+        TlsUnusable: gRPC was loaded too early.
     """
     _check_root(root_pem)
-    _refuse_tls_12()
+    require_tls_13()
     if identity is None:
         return grpc.ssl_channel_credentials(root_certificates=root_pem)
     return grpc.ssl_channel_credentials(
@@ -82,7 +76,3 @@ def _check_root(root_pem: bytes | None) -> None:
     # To some TLS libraries an empty root means the system's own.
     if root_pem is not None and not root_pem.strip():
         raise AuthorityUnusable("there is no root certificate to verify the peer with")
-
-
-def _refuse_tls_12() -> None:
-    os.environ[_SUITES_SETTING] = _NO_SUITE_OF_OURS

@@ -99,3 +99,7 @@ class AuthorityUnusable(CertError):
     """A certificate authority does not fit its key, its tenant or its root, or has expired."""
 
     fault: ClassVar[Fault] = Fault.OPERATOR
+
+
+class TlsUnusable(CertError):
+    """A connection made now would not keep what we promise of it."""

@@ -25,7 +25,8 @@ SPIFFE_URI_CHARS_MAX = 512
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _UUID_TEXT = re.compile(_UUID)
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# The last label of a DNS name is never all digits (RFC 1123): 10.0.0.256 is no name.
+_DOMAIN = re.compile(rf"(?!(?:.*\.)?[0-9]+\Z){_LABEL}(?:\.{_LABEL})*")
 _SPIFFE = re.compile(rf"spiffe://({_UUID})\.([a-z0-9.-]+)/agent/({_UUID})")
 _AGENT_ID_CONTEXT = b"vedette.agent-id.v1\0"
 _SIGNING_KEY_BYTES = 32

@@ -35,7 +35,7 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     secret: Annotated[bytes, msgspec.Meta(min_length=SECRET_BYTES, max_length=SECRET_BYTES)]
     root_der: Annotated[bytes, msgspec.Meta(min_length=1, max_length=ROOT_DER_BYTES_MAX)]
     trust_sha256: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-    expires_ns: Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+    expires_ns: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class JoinToken(msgspec.Struct, frozen=True):
@@ -129,7 +129,7 @@ def _payload(text: str) -> bytes:
 def _decode(payload: bytes) -> _Wire:
     try:
         return msgspec.msgpack.decode(payload, type=_Wire)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _damaged() from error
 
 

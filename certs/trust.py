@@ -39,7 +39,7 @@ class TrustedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[a-z0-9./-]+\Z")]
     key: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
-    not_before_ns: Annotated[int, msgspec.Meta(ge=0, lt=2**63)] = 0
+    not_before_ns: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
 
     @property
     def verify_key(self) -> VerifyKey:
@@ -93,7 +93,7 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise TrustRefused(f"a trust file has at most {TRUST_BYTES_MAX} bytes")
         try:
             trust = msgspec.json.decode(data, type=cls)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise TrustRefused("not a trust file") from error
         _check_values(trust)
         if trust.encode() != data:

@@ -1,1 +1,3 @@
 """The central service: verifies, stores, correlates, scores and forwards what agents seal."""
+
+import certs as certs  # before gRPC: it sets the lowest TLS version

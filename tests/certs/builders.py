@@ -54,6 +54,7 @@ class Pki(msgspec.Struct, frozen=True):
     tenant: TenantAuthority
     tenant_key: P256Key
     collector: CollectorAuthority
+    collector_key: P256Key
 
 
 def material(root: RootAuthority, certificate_pem: bytes, key: P256Key) -> AuthorityMaterial:
@@ -79,6 +80,7 @@ def a_pki(now_ns: int = NOW_NS, tenant: TenantId = TENANT) -> Pki:
         tenant=a_tenant_authority(root, tenant, now_ns, tenant_key),
         tenant_key=tenant_key,
         collector=CollectorAuthority(material(root, collector_pem, collector_key)),
+        collector_key=collector_key,
     )
 
 

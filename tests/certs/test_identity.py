@@ -220,6 +220,9 @@ def test_a_tenant_and_an_agent_with_the_same_bytes_are_two_things() -> None:
         "a" * 64 + ".org",
         ".".join(["a" * 60] * 4),
         "a:1",
+        "1",
+        "10.0.0.1",
+        "10.0.0.256",
         "[::1]",
     ],
 )
@@ -230,7 +233,9 @@ def test_a_trust_domain_is_a_lower_case_dns_name(text: str) -> None:
     assert caught.value.reason is IdentityReason.DOMAIN
 
 
-@pytest.mark.parametrize("text", ["a", "vedette.example", "x1.y-2.z", "a" * 63 + ".org"])
+@pytest.mark.parametrize(
+    "text", ["a", "vedette.example", "x1.y-2.z", "1.a1", "9a", "a" * 63 + ".org"]
+)
 def test_a_good_trust_domain_is_returned_as_it_is(text: str) -> None:
     assert parse_domain(text) == text
 
