@@ -189,6 +189,8 @@ def _read(certificate: x509.Certificate, domain: str) -> PeerCertificate:
         issuer_fingerprint=issuer,
         spki_sha256=public.fingerprint,
     )
+    if peer.serial <= 0:
+        raise IdentityRefused(IdentityReason.MALFORMED, "a serial number is positive")
     if not 0 < peer.not_after_ns - peer.not_before_ns <= LIFETIME_NS_MAX:
         raise IdentityRefused(
             IdentityReason.LIFETIME, "the certificate's life is not that of an agent's"

@@ -21,6 +21,9 @@ from tests.certs.builders import (
     an_unconstrained_authority,
 )
 
+# A library warns of what we refuse a line later; that it warns is not our law.
+pytestmark = pytest.mark.filterwarnings("ignore:Parsed a serial number")
+
 PKI = a_pki()
 HOST = tenant_host(TENANT, DOMAIN)
 ROOT = PKI.root.certificate_pem

@@ -32,6 +32,9 @@ from tests.certs.builders import (
     subject_of,
 )
 
+# A library warns of what we refuse a line later; that it warns is not our law.
+pytestmark = pytest.mark.filterwarnings("ignore:Parsed a serial number")
+
 PKI = a_pki()
 ISSUER = subject_of(PKI.tenant.certificate_pem)
 URI = spiffe_uri(an_identity(), DOMAIN)
@@ -305,6 +308,19 @@ def test_a_changed_byte_is_refused_or_changes_nothing(position: int, value: int)
 
     assert bytes(changed) == GOOD_DER
     assert msgspec.structs.asdict(peer)
+
+
+def test_a_serial_number_that_is_not_positive_is_refused() -> None:
+    serial = x509.load_der_x509_certificate(GOOD_DER).serial_number
+    size = (serial.bit_length() + 8) // 8
+    field = b"\x02" + bytes([size]) + serial.to_bytes(size, "big")
+    assert GOOD_DER.count(field) == 1
+
+    for value in (bytes(size), b"\xff" + bytes(size - 1)):
+        der = GOOD_DER.replace(field, field[:2] + value)
+        with pytest.raises(IdentityRefused) as caught:
+            parse_peer(der, DOMAIN)
+        assert caught.value.reason is IdentityReason.MALFORMED
 
 
 @given(st.binary(max_size=400), st.sampled_from([b"", b"0\x82", b"-----BEGIN CERTIFICATE-----"]))
