@@ -41,17 +41,9 @@ DOMAIN = re.compile(
 
 def tracked() -> list[Path]:
     """Return every file of the tree, new ones included, ignored ones not."""
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
     listed = subprocess.run(
-        [
-            "git",
-            "-c",
-            "safe.directory=*",
-            "ls-files",
-            "-z",
-            "--cached",
-            "--others",
-            "--exclude-standard",
-        ],
+        [*command, "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         capture_output=True,
         check=False,
