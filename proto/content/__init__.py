@@ -1,0 +1,1 @@
+"""Content as data: one spelling for values, the indicator index, check forms, file names."""

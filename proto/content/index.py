@@ -1,0 +1,256 @@
+"""The indicator index: what a host asks while matching, and the reader of the mapped file.
+
+The file is read where it lies: opening checks header and sizes only, a lookup touches a few pages.
+Any bytes give a reader or `ContentError`, and a damaged file gives at worst a wrong answer or
+`ContentError` from a lookup, never another exception.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from proto.content.addresses import Network, address_number, masked
+from proto.content.errors import BadValue, ContentDamaged
+from proto.content.exact import ExactTable, digest_fingerprint, text_fingerprint
+from proto.content.kinds import KINDS, IndicatorKind, KindSpec, Shape
+from proto.content.layout import (
+    EXACT,
+    RANGES_V4,
+    RANGES_V6,
+    RECORDS,
+    SETS,
+    STRINGS,
+    Layout,
+    check_sections,
+    read_layout,
+)
+from proto.content.normalise import network, network_kind, normaliser
+from proto.content.ranges import ROWS_MAX, RangesV4, RangesV6, SetTable
+from proto.content.records import Provenance, RecordTable
+
+
+class IndicatorRow(Struct, frozen=True, gc=False):
+    """An indicator: a value in its one spelling, and where it comes from."""
+
+    kind: IndicatorKind
+    value: str
+    provenance: Provenance
+
+
+class IndicatorIndex(Protocol):
+    """A release of indicators that never changes.
+
+    A value that is not of its kind matches nothing. Expiry is left to the caller, who has a clock.
+    """
+
+    @property
+    def version(self) -> int:
+        """The release number; a later release has a higher one."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many indicators, one for each feed that lists a value."""
+        ...
+
+    @property
+    def built_at(self) -> int:
+        """When it was built, in nanoseconds UTC."""
+        ...
+
+    def lookup(self, kind: IndicatorKind, value: str) -> tuple[IndicatorRow, ...]:
+        """Return the indicators of this kind that are exactly this value, in any spelling.
+
+        Raises:
+            ContentDamaged: the file changed under us.
+        """
+        ...
+
+    def lookup_address(self, address: str, port: int | None) -> tuple[IndicatorRow, ...]:
+        """Return every address, network and endpoint that covers an address seen.
+
+        Args:
+            address: IPv4 or IPv6.
+            port: the port seen; None where none was, which leaves out indicators with a port.
+
+        Raises:
+            ContentDamaged: the file changed under us.
+        """
+        ...
+
+
+class MappedIndex:
+    """An index over the bytes of a file.
+
+    Args:
+        data: the whole file, untrusted; kept as long as the index lives.
+
+    Raises:
+        ContentDamaged: not an index, cut short, or with impossible sizes.
+        ContentNewer: of a later format.
+    """
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        layout = read_layout(memoryview(data))
+        self._layout = layout
+        self._salt = layout.release.salt
+        self._records = _records(layout)
+        self._sets = SetTable(*_section(layout, SETS))
+        self._v4 = RangesV4(*_section(layout, RANGES_V4))
+        self._v6 = RangesV6(*_section(layout, RANGES_V6))
+        self._finders = self._all_finders(layout)
+
+    @property
+    def version(self) -> int:
+        """The release number."""
+        return self._layout.release.version
+
+    @property
+    def count(self) -> int:
+        """How many indicators, one for each feed that lists a value."""
+        return self._layout.count
+
+    @property
+    def built_at(self) -> int:
+        """When it was built, in nanoseconds UTC."""
+        return self._layout.release.built_at
+
+    @property
+    def source(self) -> bytes:
+        """The digest of what it was built from."""
+        return self._layout.release.source
+
+    def check(self) -> None:
+        """Read the whole file and return if nothing changed since it was built.
+
+        Raises:
+            ContentDamaged: a section changed.
+        """
+        check_sections(self._layout)
+
+    def lookup(self, kind: IndicatorKind, value: str) -> tuple[IndicatorRow, ...]:
+        """Return the indicators of this kind that are exactly this value.
+
+        Raises:
+            ContentDamaged: the file changed under us.
+        """
+        finder = self._finders.get(kind)
+        return finder(value) if finder else ()
+
+    def lookup_address(self, address: str, port: int | None) -> tuple[IndicatorRow, ...]:
+        """Return every address, network and endpoint that covers an address seen.
+
+        Raises:
+            ContentDamaged: the file changed under us.
+        """
+        try:
+            version, number = address_number(address)
+        except BadValue:
+            return ()
+        found = self._v4.find(number) if version == 4 else self._v6.find(number)
+        if found < 0:
+            return ()
+        return self._covering(version, number, found, port or 0)
+
+    def _covering(
+        self, version: int, number: int, set_id: int, port: int
+    ) -> tuple[IndicatorRow, ...]:
+        rows = []
+        for record, entry_port, prefix in self._sets.get(set_id, port):
+            if prefix > (32 if version == 4 else 128):
+                raise ContentDamaged("a network of the index has an impossible prefix length")
+            first = masked(version, number, prefix)
+            found = Network(version, first, prefix, entry_port)
+            provenance = self._records.get(record)
+            rows.append(IndicatorRow(network_kind(found), str(found), provenance))
+        return tuple(rows)
+
+    def _all_finders(
+        self, layout: Layout
+    ) -> Mapping[IndicatorKind, Callable[[str], tuple[IndicatorRow, ...]]]:
+        finders = {}
+        for kind, spec in KINDS.items():
+            if spec.shape is Shape.ADDRESS:
+                finders[kind] = self._network_finder(kind)
+                continue
+            section = layout.find(EXACT, spec.code)
+            if section is None:
+                continue
+            table = ExactTable(memoryview(section.data), section.count, section.parameter)
+            make = self._digest_finder if spec.shape is Shape.DIGEST else self._text_finder
+            finders[kind] = make(spec, table)
+        return finders
+
+    def _digest_finder(
+        self, spec: KindSpec, table: ExactTable
+    ) -> Callable[[str], tuple[IndicatorRow, ...]]:
+        def find(value: str) -> tuple[IndicatorRow, ...]:
+            try:
+                digest = bytes.fromhex(value)
+            except ValueError:
+                return ()
+            if len(digest) != spec.digest_bytes or len(value) != 2 * spec.digest_bytes:
+                return ()
+            found = table.find(*digest_fingerprint(digest))
+            return self._rows(spec.kind, digest.hex(), found) if found else ()
+
+        return find
+
+    def _text_finder(
+        self, spec: KindSpec, table: ExactTable
+    ) -> Callable[[str], tuple[IndicatorRow, ...]]:
+        normalised = normaliser(spec.kind)
+
+        def find(value: str) -> tuple[IndicatorRow, ...]:
+            try:
+                text = normalised(value)
+            except BadValue:
+                return ()
+            found = table.find(*text_fingerprint(text, self._salt))
+            return self._rows(spec.kind, text, found) if found else ()
+
+        return find
+
+    def _network_finder(self, kind: IndicatorKind) -> Callable[[str], tuple[IndicatorRow, ...]]:
+        def find(value: str) -> tuple[IndicatorRow, ...]:
+            try:
+                wanted = network(kind, value)
+            except BadValue:
+                return ()
+            ranges = self._v4 if wanted.version == 4 else self._v6
+            found = ranges.find(wanted.first)
+            if found < 0:
+                return ()
+            rows = self._covering(wanted.version, wanted.first, found, wanted.port)
+            return tuple(row for row in rows if row.value == str(wanted))
+
+        return find
+
+    def _rows(
+        self, kind: IndicatorKind, value: str, records: Sequence[int]
+    ) -> tuple[IndicatorRow, ...]:
+        get = self._records.get
+        return tuple([IndicatorRow(kind, value, get(record)) for record in records[:ROWS_MAX]])
+
+
+_EMPTY_SECTIONS: Final[Mapping[int, memoryview]] = {
+    SETS: memoryview(bytes(8)),
+    STRINGS: memoryview(bytes(4)),
+}
+
+
+def _section(layout: Layout, kind: int) -> tuple[memoryview, int]:
+    """Return a section and its count; a file without it has none of these."""
+    section = layout.find(kind)
+    if section is None:
+        return _EMPTY_SECTIONS.get(kind, memoryview(b"")), 0
+    return memoryview(section.data), section.count
+
+
+def _records(layout: Layout) -> RecordTable:
+    records, count = _section(layout, RECORDS)
+    table = RecordTable(records, *_section(layout, STRINGS))
+    if len(table) != count:
+        raise ContentDamaged("the records have an impossible size")
+    return table
