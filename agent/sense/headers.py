@@ -109,8 +109,8 @@ def _is_torn(rest: bytes) -> bool:
     if len(rest) < _PREFIX.size:
         return True
     length, check, _ = _PREFIX.unpack_from(rest)
-    is_prefix = check == zlib.crc32(length.to_bytes(4, "big"))
-    return is_prefix and len(rest) < _PREFIX.size + length
+    is_prefix = bool(check == zlib.crc32(length.to_bytes(4, "big")))
+    return is_prefix and len(rest) < _PREFIX.size + int(length)
 
 
 def decode_notes(data: bytes) -> Iterator[tuple[int, Note]]:

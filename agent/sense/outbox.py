@@ -261,19 +261,26 @@ class Outbox:
             self._trim()
         return settled
 
-    def give_up(self, link: Link, segment: SegmentId, offset: int) -> bool:
-        """Check a batch that a reader found damaged, and declare it if it is.
+    def examine(self, segment: SegmentId) -> int:
+        """Read a segment back that a reader found damaged, and give up what is.
 
         Returns:
-            Whether it was damaged.
+            How many batches were damaged; they are declared in the next header.
         """
-        if self._is_whole(segment, offset):
-            return False
-        self._undeclared.extend(self._chains.drop_one(link, DropReason.QUARANTINED))
-        return True
-
-    def _is_whole(self, segment: SegmentId, offset: int) -> bool:
-        return recovery.is_whole(self._store, segment, offset)
+        count = 0
+        for note in self._log.notes():
+            if not isinstance(note, Committed):
+                continue
+            for sealed in note.batches:
+                if sealed.segment != segment or recovery.is_whole(
+                    self._store, segment, sealed.offset
+                ):
+                    continue
+                link = Link(sealed.epoch, sealed.seq, sealed.hash)
+                dropped = self._chains.drop_one(link, DropReason.QUARANTINED)
+                self._undeclared.extend(dropped)
+                count += len(dropped)
+        return count
 
     # -- drops -----------------------------------------------------------------------------------
 
@@ -313,9 +320,7 @@ class Outbox:
         lower = _EVICTION_ORDER[: _EVICTION_ORDER.index(priority) + 1]
         evictable = [s for s in idle if s.id.priority in lower]
         # The file in use goes last, and never the one this batch was meant for.
-        evictable = evictable or [
-            s for s in self._segments.values() if s.id.priority in lower[:-1]
-        ]
+        evictable = evictable or [s for s in self._segments.values() if s.id.priority in lower[:-1]]
         if not evictable:
             return False
         self._free(

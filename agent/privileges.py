@@ -1,0 +1,126 @@
+"""Users, groups and capabilities: how each half of the agent gets rid of what it does not need.
+
+Under systemd the units have already set everything and these functions find nothing to do. Started
+by root without systemd, each half imports what it needs, then becomes its own user for good.
+"""
+
+import ctypes
+import grp
+import os
+import pwd
+import struct
+from collections.abc import Iterable
+
+from runtime.errors import Fault, VedetteError
+
+CAPABILITIES = {
+    "dac_read_search": 2,
+    "net_admin": 12,
+    "sys_ptrace": 19,
+    "sys_admin": 21,
+    "audit_read": 37,
+}
+_PR_SET_KEEPCAPS = 8
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_DUMPABLE = 4
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAP_VERSION_3 = 0x20080522
+
+
+class NoSuchUser(VedetteError):
+    """A user or group named in the settings is not on this host."""
+
+    fault = Fault.OPERATOR
+    exit_code = 4
+
+
+def user_id(name: str) -> int:
+    """Return the numeric id of a user given by name or number.
+
+    Raises:
+        NoSuchUser: no such user.
+    """
+    if name.isdigit():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError as error:
+        raise NoSuchUser(
+            f"there is no user {name!r}", hint="install the sysusers file, or name other users"
+        ) from error
+
+
+def group_id(name: str) -> int:
+    """Return the numeric id of a group given by name or number.
+
+    Raises:
+        NoSuchUser: no such group.
+    """
+    if name.isdigit():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        raise NoSuchUser(
+            f"there is no group {name!r}", hint="install the sysusers file, or name other groups"
+        ) from error
+
+
+def become(user: str, group: str, keep: Iterable[str] = ()) -> None:
+    """Turn a root process into another user, with only the capabilities in ``keep``.
+
+    Nothing can be regained: all three ids change, no new privileges, ambient set empty.
+
+    Args:
+        user: name or number.
+        group: name or number; supplementary groups are emptied.
+        keep: names out of `CAPABILITIES`; those the process does not hold are left out.
+
+    Raises:
+        NoSuchUser: user or group is not on this host.
+        OSError: the kernel refuses.
+    """
+    uid, gid = user_id(user), group_id(group)
+    libc = ctypes.CDLL(None, use_errno=True)
+    _prctl(libc, _PR_SET_KEEPCAPS, 1)
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    _set_capabilities(libc, held() & {name for name in keep if name in CAPABILITIES})
+    seal_privileges()
+
+
+def seal_privileges() -> None:
+    """Make sure that no child and no exec of this process gains anything; core dumps off.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    _prctl(libc, _PR_SET_NO_NEW_PRIVS, 1)
+    _prctl(libc, _PR_SET_DUMPABLE, 0)
+    # Kernels without ambient capabilities have none to clear.
+    libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+
+
+def held() -> set[str]:
+    """Return which of `CAPABILITIES` this process may use or take up."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123
+        fields = dict(line.split(":", 1) for line in file if ":" in line)
+    permitted = int(fields.get("CapPrm", "0"), 16)
+    return {name for name, bit in CAPABILITIES.items() if permitted >> bit & 1}
+
+
+def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
+
+
+def _set_capabilities(libc: ctypes.CDLL, names: set[str]) -> None:
+    bits = sum(1 << CAPABILITIES[name] for name in names)
+    header = struct.pack("=Ii", _CAP_VERSION_3, 0)
+    low, high = bits & 0xFFFFFFFF, bits >> 32
+    data = struct.pack("=6I", low, low, 0, high, high, 0)
+    if libc.capset(header, data) != 0:
+        raise OSError(ctypes.get_errno(), "capset")

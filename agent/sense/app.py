@@ -1,0 +1,584 @@
+"""The privileged daemon: one thread, one selector, one straight path from a sighting to the disk.
+
+    sensor -> sighting -> match -> finding -> redact -> open batch -> seal -> outbox -> door
+
+Nothing here waits for the network. A disk that refuses stops the reading of sources that can be
+read again, keeps what is sealed in memory, and tries again; it never stops the daemon.
+"""
+
+import selectors
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from agent.doorframes import (
+    DOOR_VERSION,
+    CheckpointFrame,
+    Chunk,
+    Damaged,
+    FromShip,
+    Hello,
+    HintFrame,
+    KnownCheckpoint,
+    MetricsFrame,
+    MetricsWanted,
+    ReceiptFrame,
+    Signed,
+    SignRequest,
+    Uplink,
+    VisibleFrame,
+    VisibleSegment,
+)
+from agent.errors import DoorError, OutboxError
+from agent.segments import SegmentId
+from agent.sense.batch import OpenBatch, OpenBatches, SealingSettings
+from agent.sense.door import Door
+from agent.sense.outbox import Outbox, Visible
+from agent.sense.ports import Sensor, Sighting
+from agent.sense.receipts import ReceiptBook
+from agent.sense.recorder import Recorder
+from agent.sense.redact import Redactor
+from agent.sense.seal import HostFacts, SealedBatch, Sealer, Surroundings
+from agent.sense.statements import StatementDesk
+from agent.sense.tally import Tally
+from proto import codec, model
+from proto.envelope import Signer, Verifier
+from proto.errors import WireError
+from runtime.clock import NS_PER_MS, NS_PER_S, Clock
+from runtime.logs import logger
+
+POLL_SLICE_MS = 50
+WAITING_BYTES_MAX = 16 * 1024 * 1024
+STORE_RETRY_S_FIRST = 1
+STORE_RETRY_S_MAX = 30
+EXAMINE_S = 10
+
+log = logger(__name__)
+
+Judge = Callable[[model.Observation], Iterable[model.Finding]]
+
+
+class Posture(Protocol):
+    """The check engine, driven like a sensor."""
+
+    def due(self) -> int | None:
+        """Return the boot-clock time at which `poll` is wanted."""
+        ...
+
+    def poll(self, deadline: int) -> Sequence[model.Evidence | model.Finding]:
+        """Probe and judge what is due, for as long as the deadline allows."""
+        ...
+
+
+class ContentDesk(Protocol):
+    """Keeps content fresh and says what matching works with."""
+
+    def start(self) -> Sequence[model.Record]:
+        """Verify and map what an earlier run accepted."""
+        ...
+
+    def stamps(self) -> tuple[model.ContentStamp, ...]:
+        """Return versions and freshness for headers and findings."""
+        ...
+
+    def changed(self) -> None:
+        """Take the hint that there may be something newer."""
+        ...
+
+    def online(self, *, is_online: bool) -> None:
+        """Take note of whether files can be fetched."""
+        ...
+
+    def descriptors(self) -> Sequence[int]:
+        """Return what to wait on for reading."""
+        ...
+
+    def due(self) -> int | None:
+        """Return the boot-clock time at which `poll` is wanted."""
+        ...
+
+    def poll(self) -> Sequence[model.Record]:
+        """Go on with a refresh; return records of what was accepted or refused."""
+        ...
+
+    def chunk(self, chunk: Chunk) -> None:
+        """Take in part of a file that was asked for."""
+        ...
+
+    def stop(self) -> None:
+        """End a refresh that is under way."""
+        ...
+
+
+class Parts(Struct, kw_only=True):
+    """What `Sense` is made of; `agent.sense.wiring` fills it."""
+
+    facts: HostFacts
+    key: Signer
+    verify_key: Verifier
+    clock: Clock
+    random: Callable[[int], bytes]
+    outbox: Outbox
+    door: Door | None
+    sensors: Mapping[str, Sensor]
+    judges: Sequence[Judge]
+    posture: Posture | None
+    content: ContentDesk | None
+    redactor: Redactor
+    recorder: Recorder
+    receipts: ReceiptBook
+    statements: StatementDesk
+    sealing: SealingSettings
+    door_group: int | None = None
+
+
+class Sense:
+    """The loop and what it holds between two commits."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._p = parts
+        self._clock = parts.clock
+        self._open = OpenBatches(parts.sealing)
+        self._tally = Tally()
+        self._unsaved: list[SealedBatch] = []
+        self._unsaved_cursors: dict[str, bytes] = {}
+        self._retry_at = 0
+        self._examine_at = 0
+        self._retry_s = STORE_RETRY_S_FIRST
+        self._sealed_at = 0
+        self._health: dict[str, model.HealthState] = {}
+        self._shown: dict[str, Visible] = {}
+        self._selector = selectors.DefaultSelector()
+        self._watched: dict[int, int] = {}
+        self._sealer: Sealer | None = None
+        self._actions: Mapping[type, Callable[[Any], None]] = {
+            Hello: self._take_hello,
+            ReceiptFrame: self._take_receipt,
+            Uplink: self._take_uplink,
+            SignRequest: self._sign,
+            HintFrame: self._take_hint,
+            Chunk: self._take_chunk,
+            Damaged: self._take_damage,
+            CheckpointFrame: self._take_checkpoint,
+            MetricsWanted: self._send_metrics,
+        }
+        self.is_stopping = False
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Take over the outbox, begin an epoch and open every source.
+
+        Raises:
+            OSError: the state directory cannot be used at all.
+        """
+        found = self._p.outbox.open(self._p.verify_key)
+        now = self._clock.boot_ns()
+        same_boot = found.boot_id == self._p.facts.boot_id
+        if found.head is None:
+            reason = model.EpochReason.STATE_LOSS if found.is_damaged else model.EpochReason.FIRST
+            opens = model.EpochStart(reason=reason)
+        else:
+            opens = model.EpochStart(
+                reason=model.EpochReason.CLEAN_START
+                if found.is_clean
+                else model.EpochReason.UNCLEAN_START,
+                parent_epoch=found.head.epoch,
+                parent_seq=found.head.seq,
+                parent_hash=found.head.hash,
+                blind_from=found.boot_clock if same_boot else 0,
+                blind_to=now,
+            )
+        self._sealer = Sealer(self._p.key, self._p.facts, opens, self._clock, self._p.random)
+        self._p.outbox.begin(self._sealer.epoch, self._p.facts.boot_id, now)
+        self._sealed_at = now
+        if found.head is not None:
+            self._state_start(opens, is_clean=found.is_clean)
+        if found.is_damaged or found.lost:
+            log.warning("outbox damaged", salvaged=found.salvaged, lost=found.lost)
+        if self._p.content is not None:
+            self._take(self._p.content.start())
+        for name, sensor in self._p.sensors.items():
+            sensor.start(found.cursors.get(name, b""))
+        if self._p.door is not None:
+            self._p.door.open(self._p.door_group)
+        log.info("sensing", sensors=len(self._p.sensors), backlog=self._p.outbox.owed)
+
+    def _state_start(self, opens: model.EpochStart, *, is_clean: bool) -> None:
+        """State the time in which nobody read the kernel's events."""
+        self._add(
+            model.Drop(
+                reason=model.DropReason.SOURCE_GAP if is_clean else model.DropReason.UNCLEAN_START,
+                sensor="processes",
+                first_boot=opens.blind_from,
+                last_boot=opens.blind_to,
+                epoch=opens.parent_epoch,
+                last_seq=opens.parent_seq,
+                detail="no reader of kernel events between the last commit and this start",
+            )
+        )
+
+    def run(self, wake: int | None = None) -> None:
+        """Loop until `is_stopping`, then seal what is open and stop cleanly.
+
+        Args:
+            wake: a descriptor whose readability ends a wait, such as a signal's.
+        """
+        if wake is not None:
+            self._selector.register(wake, selectors.EVENT_READ)
+        while not self.is_stopping:
+            self.step()
+        self.stop()
+
+    def stop(self) -> None:
+        """Seal what is open, note the clean end and close every source."""
+        for sensor in self._p.sensors.values():
+            sensor.stop()
+        if self._p.content is not None:
+            self._p.content.stop()
+        try:
+            self._seal(self._clock.boot_ns())
+            if not self._unsaved:
+                self._p.outbox.stop(self._cursors())
+        except OutboxError as error:
+            log.warning("last batch not stored", reason=str(error))
+        if self._p.door is not None:
+            self._p.door.close()
+        self._p.outbox.close()
+        log.info("stopped")
+
+    # -- one turn --------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """Wait for the next thing to do, and do it."""
+        self._watch()
+        now = self._clock.boot_ns()
+        wait = max(0, self._next_due() - now) / NS_PER_S
+        ready = {key.fd for key, _ in self._selector.select(min(wait, 60.0))}
+        if self._p.door is not None:
+            for descriptor in self._p.door.readable():
+                if descriptor in ready and self._p.door.serve(descriptor):
+                    self._greet()
+            for descriptor in self._p.door.writable():
+                if descriptor in ready:
+                    self._p.door.serve(descriptor)
+        self._poll_sensors(ready)
+        self._poll_posture()
+        self._poll_content(ready)
+        self._seal_if_due()
+
+    def _watch(self) -> None:
+        """Bring the selector in line with what there is to wait on."""
+        wanted = self._wanted()
+        if wanted == self._watched:
+            return
+        for descriptor in self._watched:
+            self._selector.unregister(descriptor)
+        for descriptor, events in wanted.items():
+            self._selector.register(descriptor, events)
+        self._watched = wanted
+
+    def _wanted(self) -> dict[int, int]:
+        reading: list[int] = []
+        if not self._is_blocked():
+            for sensor in self._p.sensors.values():
+                reading += sensor.descriptors()
+        if self._p.content is not None:
+            reading += self._p.content.descriptors()
+        writing: list[int] = []
+        if self._p.door is not None:
+            reading += self._p.door.readable()
+            writing = self._p.door.writable()
+        wanted = dict.fromkeys(reading, selectors.EVENT_READ)
+        return wanted | dict.fromkeys(writing, selectors.EVENT_READ | selectors.EVENT_WRITE)
+
+    def _next_due(self) -> int:
+        due = [self._open.heartbeat_due(self._sealed_at)]
+        if self._unsaved:
+            due.append(self._retry_at)
+        elif (open_due := self._open.due()) is not None:
+            due.append(open_due)
+        if not self._is_blocked():
+            due += [d for s in self._p.sensors.values() if (d := s.due()) is not None]
+            if self._p.posture is not None and (posture_due := self._p.posture.due()) is not None:
+                due.append(posture_due)
+        if self._p.content is not None and (content_due := self._p.content.due()) is not None:
+            due.append(content_due)
+        return min(due)
+
+    def _is_blocked(self) -> bool:
+        """Whether the disk has refused so much that sources have to wait."""
+        return bool(self._unsaved) and self._open.raw_bytes > WAITING_BYTES_MAX
+
+    # -- sources ---------------------------------------------------------------------------------
+
+    def _poll_sensors(self, ready: set[int]) -> None:
+        if self._is_blocked():
+            return
+        for name, sensor in self._p.sensors.items():
+            now = self._clock.boot_ns()
+            due = sensor.due()
+            is_ready = any(descriptor in ready for descriptor in sensor.descriptors())
+            if not is_ready and (due is None or due > now):
+                continue
+            self._take(sensor.poll(now + POLL_SLICE_MS * NS_PER_MS))
+            self._note_health(name, sensor)
+
+    def _poll_posture(self) -> None:
+        posture = self._p.posture
+        now = self._clock.boot_ns()
+        if posture is None or self._is_blocked():
+            return
+        due = posture.due()
+        if due is not None and due <= now:
+            self._take(posture.poll(now + POLL_SLICE_MS * NS_PER_MS))
+
+    def _poll_content(self, ready: set[int]) -> None:
+        content = self._p.content
+        if content is None:
+            return
+        due = content.due()
+        is_ready = any(descriptor in ready for descriptor in content.descriptors())
+        if is_ready or (due is not None and due <= self._clock.boot_ns()):
+            self._take(content.poll())
+
+    def _note_health(self, name: str, sensor: Sensor) -> None:
+        health = sensor.health()
+        if self._health.get(name) is health.state:
+            return
+        self._health[name] = health.state
+        self._add(
+            model.Health(
+                subject=name,
+                state=health.state,
+                reason=health.reason,
+                rung=health.rung,
+                at=self._clock.wall_ns(),
+                last_success=health.last_success or None,
+            )
+        )
+
+    # -- from a sighting to an open batch --------------------------------------------------------
+
+    def _take(self, sightings: Sequence[Sighting | model.Record]) -> None:
+        for sighting in sightings:
+            if isinstance(sighting, model.Observation):
+                self._observe(sighting)
+            elif isinstance(sighting, model.Finding):
+                self._find(sighting, None)
+            else:
+                self._add(sighting)
+
+    def _observe(self, observation: model.Observation) -> None:
+        self._tally.observed(observation)
+        findings = [finding for judge in self._p.judges for finding in judge(observation)]
+        redacted = self._p.redactor.observation(observation)
+        for finding in findings:
+            self._find(finding, redacted)
+        self._p.recorder.note(redacted)
+
+    def _find(self, finding: model.Finding, trigger: model.Observation | None) -> None:
+        self._tally.found(finding)
+        finding = self._p.redactor.finding(finding)
+        self._add(finding)
+        if trigger is not None and finding.severity.rank >= model.Severity.MEDIUM.rank:
+            now = self._clock.boot_ns()
+            for record in self._p.recorder.context(finding, trigger):
+                self._open.add(priority_of(finding), record, finding.event_time, now)
+
+    def _add(self, record: model.Record) -> None:
+        try:
+            data = codec.encode_record(record)
+        except WireError as error:
+            # A record that no reader could take: counted and named, never sealed as if whole.
+            self._tally.refused(record)
+            log.warning("record over its limits", kind=type(record).__name__, reason=str(error))
+            data = codec.encode_record(
+                model.Drop(
+                    reason=model.DropReason.OVERFLOW,
+                    sensor=type(record).__name__.lower(),
+                    count=1,
+                    detail="a record was over the limits of the wire",
+                )
+            )
+        when = getattr(record, "event_time", 0) or self._clock.wall_ns()
+        self._open.add(priority_of(record), data, when, self._clock.boot_ns())
+
+    # -- sealing ---------------------------------------------------------------------------------
+
+    def _seal_if_due(self) -> None:
+        now = self._clock.boot_ns()
+        if self._unsaved:
+            if now >= self._retry_at:
+                self._store(now)
+            return
+        due = self._open.due()
+        is_owed = self._open.heartbeat_due(self._sealed_at) <= now
+        if is_owed or (due is not None and due <= now):
+            self._seal(now, is_heartbeat=is_owed)
+
+    def _seal(self, now: int, *, is_heartbeat: bool = False) -> None:
+        """Sign everything that is open and store it."""
+        assert self._sealer is not None  # noqa: S101  (start comes first)
+        if self._unsaved:
+            self._store(now)
+            return
+        batches = self._open.take()
+        dropped = self._p.outbox.undeclared()
+        if not batches and (is_heartbeat or dropped):
+            batches = [OpenBatch(model.Priority.LOW)]
+        for batch in batches:
+            around = self._surroundings(dropped)
+            self._unsaved.append(self._sealer.seal(batch, around))
+            self._p.outbox.declared(len(dropped))
+            dropped = ()
+        self._unsaved_cursors = self._cursors()
+        if self._unsaved:
+            self._store(now)
+
+    def _surroundings(self, dropped: tuple[model.DroppedRange, ...]) -> Surroundings:
+        return Surroundings(
+            content=self._p.content.stamps() if self._p.content is not None else (),
+            sensors=tuple(
+                model.SensorStatus(
+                    sensor=name,
+                    rung=health.rung,
+                    state=health.state,
+                    last_success=health.last_success,
+                    dropped=health.dropped,
+                )
+                for name, sensor in self._p.sensors.items()
+                for health in (sensor.health(),)
+            ),
+            dropped=dropped,
+            last_receipt=self._p.receipts.last,
+            checkpoint=self._p.receipts.checkpoint,
+        )
+
+    def _cursors(self) -> dict[str, bytes]:
+        return {name: sensor.cursor() for name, sensor in self._p.sensors.items()}
+
+    def _store(self, now: int) -> None:
+        try:
+            self._p.outbox.commit(self._unsaved, self._unsaved_cursors, now)
+        except OutboxError as error:
+            if self._retry_s == STORE_RETRY_S_FIRST:
+                log.warning("batch not stored, trying again", reason=str(error))
+            self._retry_at = now + self._retry_s * NS_PER_S
+            self._retry_s = min(self._retry_s * 2, STORE_RETRY_S_MAX)
+            self._tally.store_failures += 1
+            return
+        if self._retry_s > STORE_RETRY_S_FIRST:
+            log.info("storing again", batches=len(self._unsaved))
+        self._retry_s = STORE_RETRY_S_FIRST
+        self._tally.stored(self._unsaved)
+        self._unsaved = []
+        self._sealed_at = now
+        self._show()
+
+    # -- the door --------------------------------------------------------------------------------
+
+    def take_frame(self, frame: FromShip) -> None:
+        """Act on a frame from `ship`; a VedetteError it raises closes the door."""
+        act: Callable[[Any], None] = self._actions[type(frame)]
+        act(frame)
+
+    def _take_hello(self, frame: Hello) -> None:
+        if not DOOR_VERSION - 1 <= frame.version <= DOOR_VERSION + 1:
+            raise DoorError("the two halves are too many versions apart")
+
+    def _take_uplink(self, frame: Uplink) -> None:
+        self._open.is_online = frame.is_online
+        if self._p.content is not None:
+            self._p.content.online(is_online=frame.is_online)
+
+    def _take_hint(self, frame: HintFrame) -> None:
+        if frame.kind is model.HintKind.CONTENT_CHANGED and self._p.content is not None:
+            self._p.content.changed()
+
+    def _take_chunk(self, frame: Chunk) -> None:
+        if self._p.content is not None:
+            self._p.content.chunk(frame)
+
+    def _take_checkpoint(self, frame: CheckpointFrame) -> None:
+        self._p.receipts.take_checkpoint(frame.note, frame.proof)
+        if self._p.door is not None and self._p.receipts.checkpoint is not None:
+            self._p.door.send(KnownCheckpoint(self._p.receipts.checkpoint.size))
+
+    def _take_receipt(self, frame: ReceiptFrame) -> None:
+        receipt = self._p.receipts.take(frame.payload, frame.signature, frame.key_id)
+        try:
+            settled = self._p.outbox.receipt(receipt, frame.payload, frame.signature)
+        except OutboxError as error:
+            log.warning("space not freed yet", reason=str(error))
+            return
+        self._tally.receipted += settled
+        self._show()
+
+    def _take_damage(self, frame: Damaged) -> None:
+        segment = SegmentId.parse(frame.segment)
+        now = self._clock.boot_ns()
+        if now < self._examine_at:
+            return
+        # Reading a segment back takes time, so whoever cries damage is heard now and then.
+        self._examine_at = now + EXAMINE_S * NS_PER_S
+        count = self._p.outbox.examine(segment)
+        if count:
+            log.warning("batches damaged on disk", segment=frame.segment, batches=count)
+
+    def _sign(self, frame: SignRequest) -> None:
+        assert self._p.door is not None  # noqa: S101  (frames come through it)
+        try:
+            made = self._p.statements.sign(frame.kind, frame.spki_sha256, frame.nonce)
+        except DoorError as error:
+            self._p.door.send(Signed(frame.id, b"", b"", str(error)[:200]))
+            return
+        self._add(made.audit)
+        self._p.door.send(Signed(frame.id, made.payload, made.signature))
+
+    def _greet(self) -> None:
+        assert self._p.door is not None  # noqa: S101  (the visitor came through it)
+        facts = self._p.facts
+        self._p.door.send(Hello(DOOR_VERSION, facts.tenant, facts.agent))
+        self._shown = {}
+        self._show(is_all=True)
+
+    def _show(self, *, is_all: bool = False) -> None:
+        """Tell the visitor what it may read now."""
+        if self._p.door is None or not self._p.door.has_visitor:
+            return
+        visible = {str(item.segment): item for item in self._p.outbox.visible()}
+        is_all = is_all or not self._shown.keys() <= visible.keys()
+        news = {
+            name: item for name, item in visible.items() if is_all or self._shown.get(name) != item
+        }
+        self._shown = visible
+        if news or is_all:
+            self._p.door.send(
+                VisibleFrame(
+                    tuple(VisibleSegment(n, i.epoch, i.durable) for n, i in news.items()), is_all
+                )
+            )
+
+    def _send_metrics(self, _frame: MetricsWanted) -> None:
+        assert self._p.door is not None  # noqa: S101  (frames come through it)
+        samples = self._tally.samples(
+            self._p.outbox.owed,
+            self._p.outbox.size_bytes,
+            {name: sensor.health() for name, sensor in self._p.sensors.items()},
+        )
+        self._p.door.send(MetricsFrame(samples))
+
+
+def priority_of(record: model.Record) -> model.Priority:
+    """Return how soon a record is sealed, from what it states."""
+    if isinstance(record, model.Finding):
+        if record.severity.rank >= model.Severity.HIGH.rank:
+            return model.Priority.HIGH
+        if record.severity is model.Severity.MEDIUM:
+            return model.Priority.MEDIUM
+        return model.Priority.LOW
+    if isinstance(record, model.Drop | model.Health | model.Audit):
+        return model.Priority.MEDIUM
+    return model.Priority.LOW

@@ -1,0 +1,193 @@
+"""The door of the privileged half: one Unix socket, one visitor, a closed set of frames.
+
+The visitor is the networked half and may have fallen. It is let in only with the right user id; a
+frame that no honest visitor sends closes the door for a while. Nothing it does can block, fill the
+memory of, or stop the loop behind the door.
+"""
+
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.doorframes import (
+    FRAME_BYTES_MAX,
+    FromSense,
+    FromShip,
+    decode_from_ship,
+    encode,
+)
+from agent.errors import DoorError
+from runtime.clock import NS_PER_S, Clock
+from runtime.errors import VedetteError
+from runtime.files import fsync_dir
+from runtime.frames import BadFrame, FrameDecoder, encode_frame
+from runtime.logs import logger
+
+CLOSED_S = 10
+FRAMES_PER_S_MAX = 2_000
+PENDING_BYTES_MAX = 4 * 1024 * 1024
+_READ_BYTES = 256 * 1024
+_UCRED = struct.Struct("iII")
+
+log = logger(__name__)
+
+
+class Door:
+    """Listens, admits one visitor at a time and hands its frames on.
+
+    Args:
+        path: where the socket is bound; its directory belongs to `sense`.
+        peer_uid: the only user id let in.
+        clock: for the closed time and the rate cap.
+        on_frame: takes each frame; a VedetteError it raises is the visitor's fault.
+    """
+
+    def __init__(
+        self, path: Path, peer_uid: int, clock: Clock, on_frame: Callable[[FromShip], None]
+    ) -> None:
+        self._path = path
+        self._peer_uid = peer_uid
+        self._clock = clock
+        self._on_frame = on_frame
+        self._listener: socket.socket | None = None
+        self._visitor: socket.socket | None = None
+        self._decoder = FrameDecoder(FRAME_BYTES_MAX)
+        self._out = bytearray()
+        self._closed_until = 0
+        self._window_start = 0
+        self._window_frames = 0
+        self.refused = 0
+
+    @property
+    def has_visitor(self) -> bool:
+        """Whether somebody is connected."""
+        return self._visitor is not None
+
+    def open(self, group: int | None = None) -> None:
+        """Bind and listen.
+
+        Args:
+            group: numeric group that may connect; None leaves the socket to its owner.
+
+        Raises:
+            OSError: the path cannot be bound.
+        """
+        self._path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        listener.bind(str(self._path))
+        if group is not None:
+            os.chown(self._path, -1, group)
+        self._path.chmod(0o660)
+        listener.listen(4)
+        fsync_dir(self._path.parent)
+        self._listener = listener
+
+    def close(self) -> None:
+        """Let the visitor go and stop listening; harmless when repeated."""
+        self._dismiss()
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            self._path.unlink(missing_ok=True)
+
+    def readable(self) -> list[int]:
+        """Return the descriptors to wait on for reading."""
+        sockets = (self._listener, self._visitor)
+        return [item.fileno() for item in sockets if item is not None]
+
+    def writable(self) -> list[int]:
+        """Return the descriptors to wait on for writing."""
+        return [self._visitor.fileno()] if self._visitor is not None and self._out else []
+
+    def serve(self, descriptor: int) -> bool:
+        """Do what a ready descriptor allows; return whether a visitor has just been let in."""
+        if self._listener is not None and descriptor == self._listener.fileno():
+            return self._admit()
+        if self._visitor is not None and descriptor == self._visitor.fileno():
+            self._flush()
+            self._read()
+        return False
+
+    def send(self, frame: FromSense) -> None:
+        """Queue a frame for the visitor, if there is one; who does not read is let go."""
+        if self._visitor is None:
+            return
+        self._out += encode_frame(encode(frame))
+        self._flush()
+        if len(self._out) > PENDING_BYTES_MAX:
+            log.warning("visitor does not read, door closed", bytes=len(self._out))
+            self._shut()
+
+    def _admit(self) -> bool:
+        assert self._listener is not None  # noqa: S101  (the caller has seen its descriptor)
+        try:
+            visitor, _ = self._listener.accept()
+        except OSError:
+            # Gone again, or no descriptors left: the next one will try again.
+            return False
+        uid = _UCRED.unpack(visitor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[
+            1
+        ]
+        is_closed = self._clock.boot_ns() < self._closed_until
+        if uid != self._peer_uid or is_closed:
+            self.refused += 1
+            visitor.close()
+            return False
+        # A second visit of the right user replaces the first: the half behind it has restarted.
+        self._dismiss()
+        visitor.setblocking(False)  # noqa: FBT003  (the standard library's own signature)
+        self._visitor = visitor
+        self._decoder = FrameDecoder(FRAME_BYTES_MAX)
+        return True
+
+    def _read(self) -> None:
+        if self._visitor is None:
+            return
+        try:
+            data = self._visitor.recv(_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._dismiss()
+            return
+        try:
+            for raw in self._decoder.feed(data):
+                self._count_frame()
+                self._on_frame(decode_from_ship(raw))
+        except (BadFrame, VedetteError) as error:
+            log.warning("bad frame, door closed", reason=str(error), closed_s=CLOSED_S)
+            self._shut()
+
+    def _count_frame(self) -> None:
+        now = self._clock.boot_ns()
+        if now - self._window_start > NS_PER_S:
+            self._window_start, self._window_frames = now, 0
+        self._window_frames += 1
+        if self._window_frames > FRAMES_PER_S_MAX:
+            raise DoorError(f"more than {FRAMES_PER_S_MAX} frames in a second")
+
+    def _flush(self) -> None:
+        while self._visitor is not None and self._out:
+            try:
+                sent = self._visitor.send(self._out)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._dismiss()
+                return
+            del self._out[:sent]
+
+    def _shut(self) -> None:
+        self._closed_until = self._clock.boot_ns() + CLOSED_S * NS_PER_S
+        self.refused += 1
+        self._dismiss()
+
+    def _dismiss(self) -> None:
+        if self._visitor is not None:
+            self._visitor.close()
+            self._visitor = None
+        self._out.clear()
