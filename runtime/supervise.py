@@ -242,7 +242,7 @@ def die_with_parent(parent: int) -> None:
 class Supervisor:
     """Runs programs until a signal, or until one of them gives up.
 
-    SIGTERM, SIGINT and SIGHUP stop the programs in ``stop_order``; a second signal kills them.
+    SIGTERM, SIGINT and SIGHUP stop the programs in order; a second one, a second later, kills them.
     Each program has a process group of its own, so that a key on the terminal reaches only the
     supervisor, and dies with the supervisor, however that ends. The process has one thread.
 
@@ -292,7 +292,7 @@ class Supervisor:
         """
         if threading.active_count() > 1:
             raise RuntimeError("a supervisor needs a process of one thread")
-        with _Signals() as signals:
+        with _Signals(self._clock) as signals:
             try:
                 code = self._watch(signals)
             finally:
@@ -344,13 +344,13 @@ class Supervisor:
             wait_ns = int(program.child.stop_wait_s * NS_PER_S)
             limit_ns = min(end_ns, self._clock.monotonic_ns() + wait_ns)
             while program.running:
-                left_ns = limit_ns - self._clock.monotonic_ns()
-                if left_ns <= 0 or signals.stops > 1:
+                now_ns = self._clock.monotonic_ns()
+                if now_ns >= limit_ns or signals.stops > 1:
                     orderly = False
                     program.kill()
-                else:
-                    signals.wait([], left_ns / NS_PER_S)
-                program.reap(self._clock.monotonic_ns())
+                program.reap(now_ns)  # first: the signal of its end may have come before
+                if program.running:
+                    signals.wait([], (limit_ns - now_ns) / NS_PER_S)
             program.phase = Phase.STOPPED
         return orderly
 
@@ -513,12 +513,17 @@ class _Program:
 
 
 class _Signals:
-    """Turns signals into a count, and wakes a wait."""
+    """Counts the calls to stop, and wakes a wait.
+
+    A terminal and a parent often signal together: calls within a second are one.
+    """
 
     NUMBERS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.stops = 0
+        self._clock = clock
+        self._stop_ns = 0
         self._inlet, self._outlet = socket.socketpair()
 
     def __enter__(self) -> Self:
@@ -536,7 +541,10 @@ class _Signals:
         self._outlet.close()
 
     def _note(self, number: int, _frame: object) -> None:
-        self.stops += number != signal.SIGCHLD
+        now_ns = self._clock.monotonic_ns()
+        if number != signal.SIGCHLD and (not self.stops or now_ns - self._stop_ns > NS_PER_S):
+            self.stops += 1
+            self._stop_ns = now_ns
 
     def wait(self, channels: Sequence[socket.socket], wait_s: float | None) -> None:
         """Sleep until a signal, a message or the time."""

@@ -59,6 +59,7 @@ signal.signal(signal.SIGTERM, stop)
 note("start")
 """
 SLEEP = "time.sleep(60)"
+DEAF = f"signal.signal(signal.SIGTERM, lambda *_: note('asked')); note('deaf'); {SLEEP}"
 
 
 class Running:
@@ -183,27 +184,35 @@ def test_programs_stop_in_the_order_asked_and_then_last_started_first(start: Sta
 
 
 def test_a_program_that_does_not_stop_is_killed_and_the_exit_says_so(start: Start) -> None:
-    stubborn = f"signal.signal(signal.SIGTERM, signal.SIG_IGN); note('deaf'); {SLEEP}"
-    running = start(stubborn=stubborn, options={"stop_wait_s": 0.1})
+    running = start(stubborn=DEAF, options={"stop_wait_s": 0.1})
     until(lambda: bool(running.notes("deaf")))
 
     assert running.finish() == 1
     assert is_gone(running.notes("deaf")[0])
 
 
-def test_a_second_signal_does_not_wait(start: Start) -> None:
-    running = start(
-        slow=f"signal.signal(signal.SIGTERM, lambda *_: note('asked')); {SLEEP}; {SLEEP}"
-    )
-    until(lambda: bool(running.notes("start")))
-    time.sleep(0.1)
+def test_a_second_call_to_stop_does_not_wait(start: Start) -> None:
+    running = start(slow=DEAF)
+    until(lambda: bool(running.notes("deaf")))
     running.process.send_signal(signal.SIGTERM)
     until(lambda: bool(running.notes("asked")))
+    time.sleep(1.1)
 
     began = time.monotonic()
 
     assert running.finish() == 1
     assert time.monotonic() - began < 2
+
+
+def test_signals_that_come_together_are_one_call_to_stop(start: Start) -> None:
+    slow = "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.4), sys.exit())); note('up')"
+    running = start(slow=f"{slow}; {SLEEP}")
+    until(lambda: bool(running.notes("up")))
+
+    running.process.send_signal(signal.SIGINT)
+    time.sleep(0.1)
+
+    assert running.finish() == 0
 
 
 NOTE = 'echo "$0 start $$"'
