@@ -68,7 +68,6 @@ def test_a_line_has_time_level_source_message_and_fields() -> None:
         ([[[["deep"]]]], [[["..."]]]),
         (complex(1, 2), "(1+2j)"),
     ],
-    ids=str,
 )
 def test_a_field_of_any_type_becomes_json(value: object, shown: object) -> None:
     assert event_of(x=value)["x"] == shown
