@@ -17,7 +17,7 @@ TOOLS := .venv/.tools
 RUN := .venv/.run
 DEV := .venv/.dev
 
-# The installer reads settings of its own; where only pip was told of a source, pass it on.
+# The installer has settings of its own; where only pip was told of a source, pass it on.
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
@@ -31,9 +31,6 @@ ifneq ($(wildcard $(PIP_FIND_LINKS)),)
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
-UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
-PIP := $(PYTHON) -m pip --python $(BIN)/python install --quiet
-
 .PHONY: help
 help:
 	@echo "make demo    a collector and an agent on this machine, with real findings"
@@ -44,9 +41,14 @@ help:
 	@echo "make build   the wheel and the source distribution, in dist/"
 	@echo "make proto   generated code from the schema"
 	@echo "make lock    new pins and hashes in requirements/"
-	@echo "make clean   all that was made"
+	@echo "make clean   remove all that was made"
 
 # ---------------------------------------------------------------------------------------- set-up
+# Three stages, each with a stamp: the installer, what the programs need, what development needs.
+
+PIP := $(PYTHON) -m pip --python $(BIN)/python install --quiet
+UV := $(BIN)/uv pip install --quiet --python $(BIN)/python
+install = { $(UV) $(1) || { echo "set-up: again with pip"; $(PIP) $(1); }; }
 
 $(TOOLS): requirements/build.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later with pip is needed" >&2; exit 1; }
@@ -57,14 +59,13 @@ $(TOOLS): requirements/build.txt
 
 $(RUN): $(TOOLS) requirements/agent.txt requirements/collector.txt pyproject.toml
 	@echo "set-up: agent and collector"
-	@locks="--require-hashes -r requirements/agent.txt -r requirements/collector.txt"; \
-		$(UV) $$locks || $(PIP) $$locks
-	@project="--no-deps --no-build-isolation --editable ."; $(UV) $$project || $(PIP) $$project
+	@$(call install,--require-hashes -r requirements/agent.txt -r requirements/collector.txt)
+	@$(call install,--no-deps --no-build-isolation --editable .)
 	@touch $@
 
 $(DEV): $(RUN) requirements/dev.txt
-	@echo "set-up: tools for development"
-	@locks="--require-hashes -r requirements/dev.txt"; $(UV) $$locks || $(PIP) $$locks
+	@echo "set-up: tools of development"
+	@$(call install,--require-hashes -r requirements/dev.txt)
 	@touch $@
 
 # ------------------------------------------------------------------------------------------- use
@@ -82,39 +83,48 @@ build: $(TOOLS)
 # ----------------------------------------------------------------------------------------- judge
 
 UNIT := not e2e and not slow and not prove
-SLOW := (e2e or slow) and not prove
+REST := (e2e or slow) and not prove
 FULL := e2e or slow or prove
-PYTEST := $(BIN)/python -m pytest
+RELEASED := proto/vedette/v1/released.binpb
 
 .PHONY: check lint unit test prove
 check: lint unit
 
 lint: $(DEV)
-	@echo "check: style";     $(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
-	@echo "check: types";     $(BIN)/mypy --no-error-summary .
-	@echo "check: imports";   $(BIN)/lint-imports --no-cache
-	@echo "check: spelling";  $(BIN)/codespell
-	@echo "check: dependencies"; $(BIN)/deptry .
-	@echo "check: schema";    $(BIN)/buf lint && $(BIN)/buf breaking --against $(RELEASED)
-	@echo "sizes (for information):"; $(BIN)/python packaging/sizes.py
+	@echo "check: style"
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	@echo "check: types"
+	@$(BIN)/mypy --no-error-summary .
+	@echo "check: imports"
+	@$(BIN)/lint-imports --no-cache --no-logo >.venv/imports.txt || { cat .venv/imports.txt; exit 1; }
+	@echo "check: spelling, dependencies"
+	@$(BIN)/codespell
+	@$(BIN)/deptry --no-ansi . 2>.venv/deptry.txt || { cat .venv/deptry.txt; exit 1; }
+	@echo "check: schema"
+	@$(BIN)/buf lint
+	@test ! -f $(RELEASED) || $(BIN)/buf breaking --against $(RELEASED)
+	@echo "sizes, for information:"
+	@$(BIN)/python packaging/sizes.py
 
 unit: $(DEV)
-	@echo "check: unit tests"
-	@$(BIN)/coverage run -m pytest -q -m "$(UNIT)" && $(BIN)/coverage report
+	@echo "check: unit tests, locks, generated code"
+	@$(BIN)/coverage run -m pytest -q -m "$(UNIT)" $(ARGS)
+	@$(BIN)/coverage report
 
 test: $(DEV)
-	@$(PYTEST) -m "$(SLOW)" --timeout=300 $(ARGS)
+	@$(BIN)/python -m pytest -m "$(REST)" --timeout=300 $(ARGS)
 
 prove: $(DEV)
-	@VEDETTE_PROVE=1 $(PYTEST) -m "$(FULL)" --timeout=3600 $(ARGS)
+	@VEDETTE_PROVE=1 $(BIN)/python -m pytest -m "$(FULL)" --timeout=3600 $(ARGS)
 
 # ------------------------------------------------------------------------------------------ make
-
-RELEASED := proto/vedette/v1/released.binpb
 
 .PHONY: proto release-schema lock clean
 proto: $(DEV)
 	@$(BIN)/python packaging/generate.py
+
+release-schema: $(DEV)
+	@$(BIN)/buf build --exclude-source-info -o $(RELEASED)
 
 lock: $(TOOLS)
 	@$(BIN)/python packaging/lock.py
