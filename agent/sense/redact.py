@@ -23,7 +23,7 @@ _NAMES = (
 )
 # name=value, name: value and --name value, up to white space, quote, & or ;
 _ASSIGNED = re.compile(
-    rf"(?i)((?:^|[\s\"'?&;,{{-])[\w.-]{{0,40}}?(?:{_NAMES})[\w.-]{{0,20}}\s{{0,2}}[=:]\s{{0,2}}[\"']?)"
+    rf"(?i)((?:^|[\s\"'?&;,{{-])[\w.-]{{0,40}}?(?:{_NAMES})[\w.-]{{0,20}}[\"']?\s{{0,2}}[=:]\s{{0,2}}[\"']?)"
     r"([^\s\"'&;]{1,4096})"
 )
 _AUTH_HEADER = re.compile(r"(?i)(\b(?:authorization:\s{0,4})?(?:bearer|basic)\s{1,4})(\S{6,4096})")

@@ -1,0 +1,139 @@
+"""Enrolment: a join token becomes an identity, once, before the daemons start.
+
+The token pins the collector's root and its trust.json, so the first connection is already verified.
+The signing key is made here and goes to `sense` alone, the TLS key to `ship` alone.
+"""
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from agent import __version__
+from agent.errors import NotEnrolled
+from agent.identity import AgentIdentity, load_identity, save_identity
+from agent.layout import Owners, give, make_directories
+from agent.sense.seal import HostFacts
+from agent.sense.statements import make_statement
+from agent.settings import PathSettings
+from agent.ship import collector, credentials
+from certs.identity import agent_id_of
+from certs.keyring import ensure_signing_key
+from certs.p256 import P256Key
+from certs.request import create_request, spki_hash
+from certs.tokens import JoinToken
+from certs.trust import Trust
+from proto.model import Split, StatementKind
+from runtime.clock import Clock, boot_id
+
+SIGNING_KEY = "signing.pem"
+
+
+class Ask(Struct, frozen=True):
+    """Where to enrol; addresses are host:port."""
+
+    enrollment: str
+    intake: str
+
+
+async def enroll(
+    token: JoinToken, ask: Ask, paths: PathSettings, owned: Owners, clock: Clock
+) -> AgentIdentity:
+    """Enrol this host and write down who it is.
+
+    Args:
+        token: single use; never logged.
+        ask: the collector's addresses.
+        paths: where the two halves keep their files.
+        owned: who they belong to.
+        clock: for the statement's stamp.
+
+    Returns:
+        The new identity.
+
+    Raises:
+        NotEnrolled: this host has an identity already.
+        Unreachable: the collector does not answer, or does not take the token.
+        TrustRefused: it sent another trust.json than the token pins.
+        IdentityRefused: it certified another id than the key's.
+    """
+    _refuse_second(Path(paths.sense))
+    make_directories(paths, owned)
+    key_path = Path(paths.sense) / SIGNING_KEY
+    key = ensure_signing_key(key_path)
+    give(key_path, owned.sense_uid)
+    tls = P256Key.generate()
+    csr = create_request(tls)
+    facts = HostFacts(
+        tenant=token.tenant.bytes,
+        agent=agent_id_of(key.public.raw).bytes,
+        key_id=key.public.key_id,
+        boot_id=boot_id(),
+        host_name=host_name(),
+        agent_version=__version__,
+        split=Split.NONE,
+    )
+    channel = collector.open_channel(ask.enrollment, token.root_pem, None)
+    try:
+        nonce, trust_raw = await collector.begin(channel, token.tenant.bytes)
+        trust = Trust.parse(trust_raw)
+        trust.check_token(token)
+        asked = (StatementKind.ENROL, spki_hash(csr), nonce)
+        made = make_statement(key, key.public.raw, facts, clock, asked)
+        issued = await collector.enroll(channel, token.secret, csr, (made.payload, made.signature))
+    finally:
+        await channel.close()
+    if issued.agent != facts.agent:
+        raise NotEnrolled("the collector certified another id than this key's")
+    identity = AgentIdentity(
+        tenant=str(token.tenant),
+        agent=str(agent_id_of(key.public.raw)),
+        domain=trust.domain,
+        intake=ask.intake,
+        enrollment=ask.enrollment,
+    )
+    ship = Path(paths.ship)
+    credentials.save_identity(ship, tls, (issued.chain, clock.wall_ns(), issued.not_after))
+    give(ship / "tls.json", owned.ship_uid)
+    for directory, uid in ((ship, owned.ship_uid), (Path(paths.sense), owned.sense_uid)):
+        credentials.save_trust(directory, trust_raw)
+        save_identity(directory, identity)
+        _give_all(directory, uid)
+    return identity
+
+
+def host_name() -> str:
+    """Return this host's name as headers carry it."""
+    return socket.gethostname()[:255] or "unnamed"
+
+
+def _give_all(directory: Path, uid: int) -> None:
+    for name in ("trust.json", "identity.json"):
+        give(directory / name, uid)
+
+
+def _refuse_second(directory: Path) -> None:
+    try:
+        present = load_identity(directory)
+    except NotEnrolled:
+        return
+    raise NotEnrolled(
+        f"this host is enrolled already, as {present.agent}",
+        hint="to begin anew, stop the agent and remove its state directory",
+    )
+
+
+def read_token(source: Sequence[str], stdin: str) -> JoinToken:
+    """Return the token in the file named, or on standard input; never from an argument.
+
+    Args:
+        source: no or one path.
+        stdin: what standard input holds, used when no path is given.
+
+    Raises:
+        TokenRefused: not a token.
+        OSError: the file cannot be read.
+    """
+    text = Path(source[0]).read_text("ascii", "replace") if source else stdin
+    return JoinToken.parse(text.strip())

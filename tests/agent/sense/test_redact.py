@@ -1,0 +1,100 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.sense.redact import RedactionSettings, Redactor
+from proto.model import Argument, Entity, LogLine, Login, Role, User
+from tests.proto.builders import a_finding, a_process, an_observation
+
+REDACTOR = Redactor(b"key of this host", RedactionSettings())
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("mysql", "-u", "root", "-phunter2secret"),
+        ("curl", "-H", "Authorization: Bearer hunter2secret"),
+        ("curl", "https://bob:hunter2secret@example.org/x"),
+        ("app", "--password", "hunter2secret"),
+        ("app", "--db-password=hunter2secret"),
+        ("env", "API_KEY=hunter2secret", "run"),
+        ("app", "--token:hunter2secret"),
+        ("curl", "https://example.org/?a=1&access_token=hunter2secret&b=2"),
+        ("sshpass", "-p", "hunter2secret", "ssh", "host"),
+        ("app", '{"client_secret": "hunter2secret"}'),
+    ],
+)
+def test_no_secret_of_a_known_shape_is_sealed(argv: tuple[str, ...]) -> None:
+    finding = a_finding(process=a_process(argv=argv))
+
+    sealed = REDACTOR.finding(finding)
+
+    assert "hunter2secret" not in str(sealed)
+    assert "<redacted:" in str(sealed)
+
+
+def test_well_known_tokens_are_found_without_a_name_beside_them() -> None:
+    text = REDACTOR.text("push with ghp_" + "a1B2" * 10 + " and AKIAIOSFODNN7EXAMPLE now")
+
+    assert "ghp_" not in text
+    assert "AKIA" not in text
+    assert text.startswith("push with <redacted:")
+    assert text.endswith(" now")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ls -la /tmp", "https://example.org/a?b=1", "mount -o ro /dev/sda1", "-p 22"]
+)
+def test_ordinary_text_stays_as_it_is(text: str) -> None:
+    assert REDACTOR.text(text) == text
+    assert REDACTOR.argv(("ssh", "-p", "22")) == ("ssh", "-p", "22")
+
+
+def test_one_secret_has_one_placeholder_on_a_host_and_another_elsewhere() -> None:
+    other = Redactor(b"another host", RedactionSettings())
+
+    assert REDACTOR.placeholder("x") == REDACTOR.placeholder("x")
+    assert REDACTOR.placeholder("x") != REDACTOR.placeholder("y")
+    assert REDACTOR.placeholder("x") != other.placeholder("x")
+
+
+def test_everything_that_holds_host_text_is_covered() -> None:
+    secret = "password=hunter2secret"
+    finding = a_finding(
+        process=a_process(argv=(secret,)),
+        ancestry=(a_process(argv=(secret,)),),
+        arguments=(Argument("line", secret),),
+        entities=(
+            Entity(Role.RELATED, LogLine("/var/log/auth.log", "su", secret, 0)),
+            Entity(Role.ACTOR, a_process(argv=(secret,))),
+        ),
+    )
+    observation = an_observation(a_process(argv=(secret,)), process=a_process(argv=(secret,)))
+
+    assert "hunter2secret" not in str(REDACTOR.finding(finding))
+    assert "hunter2secret" not in str(REDACTOR.observation(observation))
+
+
+def test_users_get_pseudonyms_where_asked() -> None:
+    hiding = Redactor(b"k", RedactionSettings(pseudonymise_users=True))
+    finding = a_finding(
+        login=Login(user=User(uid=1, name="alice")),
+        entities=(Entity(Role.TARGET, User(uid=1, name="alice")),),
+    )
+
+    assert "alice" not in str(hiding.finding(finding))
+    assert "alice" in str(REDACTOR.finding(finding))
+
+
+@given(st.lists(st.text(max_size=40), max_size=6).map(tuple))
+def test_any_arguments_can_be_redacted_and_again_to_the_same_effect(argv: tuple[str, ...]) -> None:
+    once = REDACTOR.argv(argv)
+
+    assert len(once) == len(argv)
+    assert REDACTOR.argv(argv) == once
+
+
+def test_a_long_hostile_line_is_redacted_in_linear_time() -> None:
+    text = "password" * 8_000
+
+    assert len(REDACTOR.text(text)) >= len(text)
