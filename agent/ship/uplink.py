@@ -175,8 +175,9 @@ class Session:
     async def _take_hint(self, kind: int) -> None:
         names = {number: name for name, number in _HINTS.items()}
         hint = names.get(kind)
-        if hint is HintKind.RENEW and self.on_renew is not None:
-            self.on_renew()
+        if hint is HintKind.RENEW:
+            if self.on_renew is not None:
+                self.on_renew()
         elif hint is not None:
             await self._door.send(HintFrame(hint))
 

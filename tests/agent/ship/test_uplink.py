@@ -1,0 +1,168 @@
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from agent.doorframes import FromShip, HintFrame, ReceiptFrame, Uplink
+from agent.errors import Unreachable
+from agent.settings import UplinkSettings
+from agent.ship.uplink import Session, UplinkCounts, channel_options
+from proto import codec
+from proto.model import HintKind, Priority
+from proto.vedette.v1.envelope_pb2 import Hint, Refused, Reply, Resume
+from tests.agent.ship.test_reader import Both
+from tests.fakes.collector import FakeCollector
+
+QUICK = UplinkSettings(connect_timeout_s=2, receipt_timeout_s=1, window_batches_max=4)
+
+
+class Frames:
+    def __init__(self) -> None:
+        self.sent: list[FromShip] = []
+
+    async def send(self, frame: FromShip) -> None:
+        self.sent.append(frame)
+
+    def of(self, kind: type) -> list[FromShip]:
+        return [frame for frame in self.sent if isinstance(frame, kind)]
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def with_session(
+    collector: FakeCollector, both: Both, until: Callable[[], bool]
+) -> tuple[Frames, UplinkCounts, Session, Unreachable | None]:
+    both.show()
+    door, counts = Frames(), UplinkCounts()
+    error: Unreachable | None = None
+    async with grpc.aio.insecure_channel(collector.address) as channel:
+        session = Session(channel, both.reader, door, QUICK, counts)
+        running = asyncio.ensure_future(session.run())
+        try:
+            await eventually(lambda: until() or running.done())
+            if running.done() and isinstance(failed := running.exception(), Unreachable):
+                error = failed
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    both.reader.close()
+    return door, counts, session, error
+
+
+async def test_every_batch_is_sent_once_and_its_receipt_passed_on(tmp_path: Path) -> None:
+    both = Both(tmp_path)
+    batches = both.commit(*[Priority.LOW] * 10)
+    async with FakeCollector() as collector:
+        door, counts, _, _ = await with_session(
+            collector, both, lambda: counts_of(collector) == 10 and len(collector.taken) == 10
+        )
+
+    assert [sent.header for sent in collector.taken] == [b.header for b in batches]
+    assert door.sent[0] == Uplink(is_online=True)
+    assert door.sent[-1] == Uplink(is_online=False)
+    assert counts.batches_sent == 10
+
+
+def counts_of(collector: FakeCollector) -> int:
+    return len(collector.taken)
+
+
+async def test_no_more_than_a_window_goes_unreceipted(tmp_path: Path) -> None:
+    both = Both(tmp_path)
+    both.commit(*[Priority.LOW] * 10)
+    async with FakeCollector() as collector:
+        collector.greeting = [Reply(hint=Hint(kind=1))]
+        collector.answer = lambda _collector, _sent: []
+        _, counts, _, error = await with_session(collector, both, lambda: False)
+
+    assert len(collector.taken) == QUICK.window_batches_max
+    assert counts.receipts == 0
+    assert error is not None
+
+
+async def test_a_resume_starts_where_the_collector_stands(tmp_path: Path) -> None:
+    both = Both(tmp_path)
+    both.commit(*[Priority.LOW] * 5)
+    async with FakeCollector() as collector:
+        collector.greeting = [Reply(resume=Resume(epoch=both.sealer.epoch, seq=4))]
+        await with_session(collector, both, lambda: seqs(collector)[-2:] == [4, 5])
+
+    assert seqs(collector)[-2:] == [4, 5]
+
+
+def seqs(collector: FakeCollector) -> list[int]:
+    return [codec.decode_header(sent.header).seq for sent in collector.taken]
+
+
+async def test_a_refusal_that_may_be_retried_ends_the_turn(tmp_path: Path) -> None:
+    both = Both(tmp_path)
+    both.commit(Priority.LOW)
+    async with FakeCollector() as collector:
+        collector.answer = lambda _c, _s: [Reply(refused=Refused(reason=7, retry=True))]
+        _, counts, _, error = await with_session(collector, both, lambda: False)
+
+    assert error is not None
+    assert counts.refused == 1
+
+
+async def test_a_final_refusal_does_not_block_the_batches_behind(tmp_path: Path) -> None:
+    both = Both(tmp_path)
+    both.commit(*[Priority.LOW] * 9)
+    async with FakeCollector() as collector:
+        collector.answer = lambda c, s: (
+            [Reply(refused=Refused(reason=4))] if len(c.taken) % 2 else [c.receipt(s)]
+        )
+        _, counts, _, _ = await with_session(collector, both, lambda: len(collector.taken) == 9)
+
+    assert len(collector.taken) == 9
+    assert counts.refused >= 4
+
+
+async def test_hints_reach_whom_they_concern(tmp_path: Path) -> None:
+    both = Both(tmp_path)
+    both.commit(Priority.LOW)
+    async with FakeCollector() as collector:
+        collector.greeting = [Reply(hint=Hint(kind=kind)) for kind in (1, 2, 99)]
+        door, *_ = await with_session(collector, both, lambda: len(collector.taken) == 1)
+
+    assert door.of(HintFrame) == [HintFrame(HintKind.CONTENT_CHANGED)]
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff\xff"])
+async def test_a_receipt_that_is_none_ends_the_turn(tmp_path: Path, payload: bytes) -> None:
+    both = Both(tmp_path)
+    both.commit(Priority.LOW)
+
+    def broken(collector: FakeCollector, sent: object) -> list[Reply]:
+        reply = collector.receipt(collector.taken[-1])
+        reply.receipt.payload = payload
+        return [reply]
+
+    async with FakeCollector() as collector:
+        collector.answer = broken
+        door, _, _, error = await with_session(collector, both, lambda: False)
+
+    assert error is not None
+    assert door.of(ReceiptFrame) == []
+
+
+async def test_nobody_at_the_address_is_said_in_time(tmp_path: Path) -> None:
+    both = Both(tmp_path)
+    both.commit(Priority.LOW)
+    collector = FakeCollector()
+    collector.address = "127.0.0.1:1"
+
+    *_, error = await with_session(collector, both, lambda: False)
+
+    assert error is not None
+    assert error.retryable
+
+
+def test_keepalive_stays_within_what_a_collector_allows() -> None:
+    assert ("grpc.keepalive_time_ms", 60_000) in channel_options(UplinkSettings())
