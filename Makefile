@@ -109,6 +109,7 @@ lint: $(DEV)
 unit: $(DEV)
 	@echo "check: unit tests, locks, generated code"
 	@$(BIN)/coverage run -m pytest -q -m "$(UNIT)" $(ARGS)
+	@$(BIN)/coverage combine --quiet --append
 	@$(BIN)/coverage report
 
 test: $(DEV)

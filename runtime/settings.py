@@ -231,10 +231,11 @@ def _walk(kind: object, value: object, path: str) -> tuple[list[str], object, ob
         if isinstance(value, list):
             keys.append(f"[{index}]")
             value = value[int(index)] if index.isdigit() else value
-        elif isinstance(value, dict):
-            key = name or _failing(value, kind)
+        else:
+            entries = value if isinstance(value, dict) else {}
+            key = name or _failing(entries, kind)
             keys.append(key)
-            value = value.get(key)
+            value = entries.get(key)
     return keys, kind, value
 
 

@@ -44,7 +44,9 @@ NOTIFY_FD: Final = "VEDETTE_NOTIFY_FD"
 _MESSAGE_BYTES_MAX: Final = 4096
 _MESSAGES_PER_TURN_MAX: Final = 64
 _PR_SET_PDEATHSIG: Final = 1
-_TEMPORARY: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+_TEMPORARY: Final = frozenset(  # the last one: the program is being replaced
+    {errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY}
+)
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -426,40 +428,42 @@ class _Program:
         return self._beat_ns + int(self.child.watchdog_s * NS_PER_S)
 
     def _start(self, now_ns: int) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        ours.settimeout(0)
-        with theirs:
-            try:
-                self._process = self._spawned(theirs.fileno())
-            except OSError as error:
-                ours.close()
-                if error.errno not in _TEMPORARY:
-                    what = f"cannot start {self.child.argv[0]}: {error.strerror}"
-                    raise CannotStart(what) from error
-                self._log.warning("program cannot start yet", error=error)
-                self._retry(now_ns)
-                return
-        self.channel = ours
+        try:
+            self._process, self.channel = self._spawned()
+        except OSError as error:
+            if error.errno not in _TEMPORARY:
+                what = f"cannot start {self.child.argv[0]}: {error.strerror}"
+                raise CannotStart(what) from error
+            self._log.warning("program cannot start yet", error=error)
+            self._retry(now_ns)
+            return
         self.phase = Phase.STARTING if self.child.notifies else Phase.READY
         self._starts += 1
         self._start_ns = self._beat_ns = now_ns
         self._log.info("program started", pid=self._process.pid, starts=self._starts)
 
-    def _spawned(self, channel_fd: int) -> subprocess.Popen[bytes]:
-        env = {**self._env, NOTIFY_FD: str(channel_fd)}
+    def _spawned(self) -> "tuple[subprocess.Popen[bytes], socket.socket]":
+        """Start the process and return it with our end of its channel."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        env = {**self._env, NOTIFY_FD: str(theirs.fileno())}
         if self.child.watchdog_s:
             env["WATCHDOG_USEC"] = str(int(self.child.watchdog_s * 1_000_000))
-        return subprocess.Popen(
-            self.child.argv,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            pass_fds=[channel_fd],
-            process_group=0,
-            user=self.child.user,
-            group=self.child.group,
-            extra_groups=None if self.child.user is None else self.child.extra_groups,
-            preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - we have one thread
-        )
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
+            process = subprocess.Popen(
+                self.child.argv,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                process_group=0,
+                user=self.child.user,
+                group=self.child.group,
+                extra_groups=None if self.child.user is None else self.child.extra_groups,
+                preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509 - one thread
+            )
+            undo.pop_all()
+        ours.settimeout(0)
+        return process, ours
 
     def _hear(self, now_ns: int) -> None:
         """Read what the program says of itself, which need not be true."""

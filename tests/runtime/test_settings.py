@@ -29,6 +29,8 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     watches: dict[str, Watch] = {}
     peers: tuple[Watch, ...] = ()
     enabled: bool = True
+    extra: Annotated[Watch, Meta(description="beside")] | None = None
+    short: dict[Annotated[str, Meta(max_length=3)], int] = {}
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +74,7 @@ def test_the_file_replaces_defaults_and_the_environment_replaces_the_file(tmp_pa
         ("OUTBOX__PEER", "[::1]:6610", Shape(outbox=Outbox(peer="[::1]:6610"))),
         ("ENABLED", "false", Shape(enabled=False)),
         ("WATCHES__ETC__INTERVAL_S", "9", Shape(watches={"etc": Watch(9)})),
+        ("EXTRA__INTERVAL_S", "4", Shape(extra=Watch(4))),
         ("PEERS", "[{interval_s = 3}]", Shape(peers=(Watch(3),))),
     ],
 )
@@ -92,7 +95,13 @@ def test_an_override_is_read_as_the_type_of_its_setting(
             "size_bytes_max",
         ),
         ("[outbx]\nratio = 1", "outbx", "{ratio = 1}", "unknown key", "outbox"),
-        ("zzz = 1", "zzz", "1", "unknown key", "known keys: enabled, outbox, peers, watches"),
+        (
+            "zzz = 1",
+            "zzz",
+            "1",
+            "unknown key",
+            "known keys: enabled, extra, outbox",
+        ),
         ("[outbox]\nsize_bytes_max = 0", "outbox.size_bytes_max", "0", "Expected `int` >= 1", ""),
         ("[outbox]\nratio = 'x'", "outbox.ratio", '"x"', "Expected `float`, got `str`", ""),
         ("[outbox]\npath = 1", "outbox.path", "1", "Expected `str`, got `int`", ""),
@@ -100,6 +109,8 @@ def test_an_override_is_read_as_the_type_of_its_setting(
         ("outbox = 3", "outbox", "3", "Expected `object`, got `int`", ""),
         ("[watches.a]\n[watches.b]\ninterval_s = ''", "watches.b.interval_s", '""', "`int`", ""),
         ("[[peers]]\n[[peers]]\ninterval = 1", "peers.[1].interval", "1", "unknown", "interval_s"),
+        ("[extra]\ninterval = 1", "extra.interval", "1", "unknown key", "interval_s"),
+        ("[short]\nlonger = 1", "short", "{longer = 1}", "length <= 3", ""),
         ("[outbox]\nnames = ['a', 3]", "outbox.names.[1]", "3", "Expected `str`", ""),
     ],
 )
@@ -115,7 +126,7 @@ def test_a_bad_setting_names_file_key_value_and_rule(
     assert (problem.source, problem.key, problem.value) == (str(path), key, value)
     assert rule in problem.rule
     assert hint in problem.hint
-    assert f"{path}: {key} = {value}: " in str(problem)
+    assert str(problem).startswith(f"{path}: {key} = {value}: ")
 
 
 def test_a_key_that_must_be_given_is_named(tmp_path: Path) -> None:
@@ -241,7 +252,7 @@ def test_what_show_prints_load_reads(
 def test_show_puts_keys_before_sections() -> None:
     text = show(Shape(watches={"a b": Watch(2)}, outbox=Outbox(ratio=math.inf)))
 
-    assert text.splitlines()[:4] == ["peers = []", "enabled = true", "", "[outbox]"]
+    assert text.startswith("peers = []\nenabled = true\n# extra is not set\n\n[outbox]\n")
     assert 'path = "/var/lib/x"' in text
     assert "ratio = inf" in text
     assert "# peer is not set" in text

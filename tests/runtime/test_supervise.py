@@ -31,10 +31,17 @@ from runtime.supervise import (
 DEADLINE_S = 10
 ROOT = Path(__file__).parents[2]
 
-# Runs a Supervisor in a process of its own: argv[1] is the specification below as JSON.
+# Runs a Supervisor in a process of its own: argv[1] is the specification below as JSON. Where
+# coverage is measured it measures this process too, but none of the programs.
 DRIVER = """
 import os, random, sys
 import msgspec
+
+measured = os.environ.pop("COVERAGE_RUN", "")
+if measured:
+    import coverage
+    coverage.Coverage(data_suffix=True, auto_data=True).start()
+
 from runtime.clock import SystemClock
 from runtime.supervise import Child, Policy, Supervisor
 
@@ -164,6 +171,22 @@ def test_a_killed_program_is_replaced(start: Start) -> None:
     assert running.finish() == 0
 
 
+def test_a_program_that_is_being_replaced_is_waited_for(start: Start, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.touch(0o755)
+    with program.open("w") as writer:
+        writer.write('#!/bin/sh\necho "one start $$"\nexec sleep 60\n')
+        writer.flush()
+        running = start(one="", argv=lambda *_: (str(program),))
+        time.sleep(0.5)
+        before = running.notes("start")
+
+    until(lambda: bool(running.notes("start")))
+
+    assert before == []
+    assert running.finish() == 0
+
+
 @pytest.mark.parametrize("code", [2, 4, 7])
 def test_a_program_that_gives_up_stops_all_and_lends_its_exit_code(start: Start, code: int) -> None:
     running = start(steady=SLEEP, broken=f"time.sleep(0.2); sys.exit({code})")
@@ -251,6 +274,7 @@ def test_a_silent_program_is_killed_and_replaced(start: Start) -> None:
     running = start(silent=SLEEP, options={"watchdog_s": 0.3})
 
     until(lambda: len(running.notes("start")) == 2)
+    assert running.finish() == 0
 
 
 def test_a_program_that_beats_is_left_alone(start: Start) -> None:
@@ -267,6 +291,7 @@ time.sleep(60)
 
     until(lambda: bool(running.notes("alive")))
 
+    assert running.finish() == 0
     assert len(running.notes("start")) == 1
 
 
