@@ -87,23 +87,34 @@ REST := (e2e or slow) and not prove
 FULL := e2e or slow or prove
 RELEASED := proto/vedette/v1/released.binpb
 
-.PHONY: check lint unit test prove
-check: lint unit
+.PHONY: check style types imports words schema sizes unit test prove
+check: style types imports words schema sizes unit
 
-lint: $(DEV)
+style: $(DEV)
 	@echo "check: style"
-	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+types: $(DEV)
 	@echo "check: types"
 	@$(BIN)/mypy --no-error-summary .
-	@echo "check: imports"
+
+imports: $(DEV)
+	@echo "check: import contracts"
 	@$(BIN)/lint-imports --no-cache --no-logo >.venv/imports.txt || { cat .venv/imports.txt; exit 1; }
+
+words: $(DEV)
 	@echo "check: spelling, dependencies"
 	@$(BIN)/codespell
 	@$(BIN)/deptry --no-ansi . 2>.venv/deptry.txt || { cat .venv/deptry.txt; exit 1; }
+
+schema: $(DEV)
 	@echo "check: schema"
 	@$(BIN)/buf lint
 	@test ! -f $(RELEASED) || $(BIN)/buf breaking --against $(RELEASED)
-	@echo "sizes, for information:"
+
+sizes: $(DEV)
+	@echo "large files and functions, for information:"
 	@$(BIN)/python packaging/sizes.py
 
 unit: $(DEV)
