@@ -5,6 +5,8 @@
 """
 
 import os
+import stat
+import sys
 from pathlib import Path
 
 from msgspec import Struct
@@ -29,10 +31,13 @@ class Owners(Struct, frozen=True):
 
 
 def owners(privileges: PrivilegeSettings) -> tuple[Owners, str]:
-    """Return who will own what, and why there is no split where there is none."""
+    """Return who owns what, and why there is no split where there is none.
+
+    Root splits the halves when both users exist and can run this program; a process that already
+    is one of the two users belongs to a split that somebody else, such as systemd, has made.
+    """
     me = os.geteuid()
-    if me != 0:
-        return Owners(me, me, os.getegid()), "not started by root"
+    alone = Owners(me, me, os.getegid())
     try:
         found = Owners(
             user_id(privileges.sense_user),
@@ -40,8 +45,29 @@ def owners(privileges: PrivilegeSettings) -> tuple[Owners, str]:
             group_id(privileges.ship_group),
         )
     except NoSuchUser as error:
-        return Owners(me, me, os.getegid()), error.message
-    return found, "" if found.split is Split.USERS else "both halves have one user"
+        return alone, error.message
+    if found.split is Split.NONE:
+        return alone, "both halves have one user"
+    if me in {found.sense_uid, found.ship_uid}:
+        return found, ""
+    if me != 0:
+        return alone, "not started by root"
+    closed = _closed_to_others(Path(sys.executable))
+    if closed is not None:
+        return alone, f"other users cannot run Python from under {closed}"
+    return found, ""
+
+
+def _closed_to_others(program: Path) -> Path | None:
+    """Return the directory that keeps other users from running this interpreter, if there is one.
+
+    A program in somebody's home can be started by root, but not by the users it should become.
+    """
+    for path in (program, Path(os.path.realpath(program)), Path(sys.prefix), Path(__file__)):
+        for directory in path.absolute().parents:
+            if not directory.stat().st_mode & stat.S_IXOTH:
+                return directory
+    return None
 
 
 def make_directories(paths: PathSettings, owned: Owners) -> None:

@@ -91,6 +91,17 @@ def become(user: str, group: str, keep: Iterable[str] = ()) -> None:
     seal_privileges()
 
 
+def drop(names: Iterable[str]) -> None:
+    """Give capabilities up for good.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    keep = held() - set(names)
+    if keep != held():
+        _set_capabilities(ctypes.CDLL(None, use_errno=True), keep)
+
+
 def seal_privileges() -> None:
     """Make sure that no child and no exec of this process gains anything; core dumps off.
 

@@ -59,18 +59,6 @@ log = logger(__name__)
 Judge = Callable[[model.Observation], Iterable[model.Finding]]
 
 
-class Posture(Protocol):
-    """The check engine, driven like a sensor."""
-
-    def due(self) -> int | None:
-        """Return the boot-clock time at which `poll` is wanted."""
-        ...
-
-    def poll(self, deadline: int) -> Sequence[model.Evidence | model.Finding]:
-        """Probe and judge what is due, for as long as the deadline allows."""
-        ...
-
-
 class ContentDesk(Protocol):
     """Keeps content fresh and says what matching works with."""
 
@@ -123,7 +111,6 @@ class Parts(Struct, kw_only=True):
     door: Door | None
     sensors: Mapping[str, Sensor]
     judges: Sequence[Judge]
-    posture: Posture | None
     content: ContentDesk | None
     redactor: Redactor
     recorder: Recorder
@@ -264,7 +251,6 @@ class Sense:
                 if descriptor in ready:
                     self._p.door.serve(descriptor)
         self._poll_sensors(ready)
-        self._poll_posture()
         self._poll_content(ready)
         self._seal_if_due()
 
@@ -301,8 +287,6 @@ class Sense:
             due.append(open_due)
         if not self._is_blocked():
             due += [d for s in self._p.sensors.values() if (d := s.due()) is not None]
-            if self._p.posture is not None and (posture_due := self._p.posture.due()) is not None:
-                due.append(posture_due)
         if self._p.content is not None and (content_due := self._p.content.due()) is not None:
             due.append(content_due)
         return min(due)
@@ -324,15 +308,6 @@ class Sense:
                 continue
             self._take(sensor.poll(now + POLL_SLICE_MS * NS_PER_MS))
             self._note_health(name, sensor)
-
-    def _poll_posture(self) -> None:
-        posture = self._p.posture
-        now = self._clock.boot_ns()
-        if posture is None or self._is_blocked():
-            return
-        due = posture.due()
-        if due is not None and due <= now:
-            self._take(posture.poll(now + POLL_SLICE_MS * NS_PER_MS))
 
     def _poll_content(self, ready: set[int]) -> None:
         content = self._p.content

@@ -10,9 +10,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from proto.model import Drop, HealthState, InventoryItem, Observation
+from proto.model import Drop, Evidence, Finding, HealthState, InventoryItem, Observation
 
-Sighting = Observation | InventoryItem | Drop
+# Sensors yield facts; the posture sensor, which judges what it reads, findings with their evidence.
+Sighting = Observation | InventoryItem | Drop | Evidence | Finding
 
 POLL_SIGHTINGS_MAX = 512
 

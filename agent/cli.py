@@ -1,0 +1,117 @@
+"""``vedette-agent``: the command line of the agent.
+
+Results go to standard output, everything else to standard error. Exit codes: 0 ok, 1 failure,
+2 usage, 3 unhealthy or findings present, 4 bad configuration, 5 peer unreachable, 6 identity
+refused, 7 locked.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent import __version__
+from agent.settings import DEFAULT_PATH
+from runtime.errors import VedetteError
+
+# Command: the module that runs it, what it does, and an example. Modules are imported on use, so
+# that a command costs what it needs.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "enroll": (
+        "agent.commands.enroll",
+        "trade a join token for an identity",
+        "vedette-agent enroll collector.example.org:6611 --token-file token",
+    ),
+    "run": (
+        "agent.commands.run",
+        "start and supervise sense and ship",
+        "vedette-agent run --config /etc/vedette/agent.toml",
+    ),
+    "sense": ("agent.commands.sense", "run the privileged half", "vedette-agent sense"),
+    "ship": ("agent.commands.ship", "run the networked half", "vedette-agent ship"),
+    "scan": (
+        "agent.commands.scan",
+        "look once, without any collector",
+        "vedette-agent scan --json",
+    ),
+    "ls": (
+        "agent.commands.ls",
+        "show a table of what is on this host now",
+        "vedette-agent ls processes --json",
+    ),
+    "match": (
+        "agent.commands.match",
+        "match values against an indicator index",
+        "vedette-agent match --index indicators.vdx ipv4 192.0.2.7",
+    ),
+    "posture": (
+        "agent.commands.posture",
+        "judge this host's configuration once",
+        "vedette-agent posture --json",
+    ),
+    "doctor": (
+        "agent.commands.doctor",
+        "say what each sensor sees and misses here",
+        "vedette-agent doctor",
+    ),
+    "status": (
+        "agent.commands.status",
+        "say who this agent is and what it still owes",
+        "vedette-agent status --json",
+    ),
+    "outbox": (
+        "agent.commands.outbox",
+        "list or export sealed batches",
+        "vedette-agent outbox ls --json",
+    ),
+    "config": (
+        "agent.commands.config",
+        "check or show the configuration",
+        "vedette-agent config check",
+    ),
+}
+
+
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser, with the options of one command filled in."""
+    top = argparse.ArgumentParser(
+        prog="vedette-agent",
+        description="The edge sensor agent: sees, matches offline, seals and ships.",
+        epilog="example: vedette-agent scan --json",
+    )
+    top.add_argument("--version", action="version", version=f"vedette-agent {__version__}")
+    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (module, text, example) in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=text, description=text, epilog=f"example: {example}")
+        sub.add_argument(
+            "--config",
+            type=Path,
+            default=None,
+            metavar="FILE",
+            help=f"configuration file (default {DEFAULT_PATH}, where it exists)",
+        )
+        if name == command:
+            importlib.import_module(module).add_arguments(sub)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in words if word in COMMANDS), None)
+    args = parser(command).parse_args(words)
+    try:
+        return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+    except VedetteError as error:
+        sys.stderr.write(f"vedette-agent: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"  {error.hint}\n")
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read the output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130

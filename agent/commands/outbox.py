@@ -1,0 +1,87 @@
+"""``outbox ls`` and ``outbox export``: sealed batches, read without touching them."""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from agent.commands.common import add_json, print_rows, say, settings_of
+from agent.errors import OutboxFailed
+from agent.sense.headers import Committed, Sealed, decode_notes
+from agent.sense.segstore import SegmentStore
+from proto import codec
+from proto.uids import show
+from runtime.frames import encode_frame
+
+COLUMNS = ("epoch", "seq", "priority", "records", "bytes", "sealed_at", "segment", "body")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    parser.add_argument("action", choices=("ls", "export"), help="list, or write envelopes out")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="export: where to (default: standard output)"
+    )
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List or export.
+
+    Raises:
+        OutboxFailed: the outbox cannot be read by this user.
+    """
+    settings = settings_of(args)
+    store = SegmentStore(Path(settings.paths.outbox), None)
+    sealed = list(_sealed(Path(settings.paths.sense) / "headers.log"))
+    if args.action == "ls":
+        present = {segment for segment, _ in store.present()}
+        rows = (_row(item, is_there=item.segment in present) for item in sealed)
+        print_rows(rows, COLUMNS, as_json=args.json)
+        return 0
+    return _export(sealed, store, args.output)
+
+
+def _export(sealed: list[Sealed], store: SegmentStore, output: Path | None) -> int:
+    """Write length-prefixed envelopes, as `ledger import` takes them."""
+    count = 0
+    sink = output.open("xb") if output is not None else sys.stdout.buffer
+    with sink:
+        for item in sealed:
+            try:
+                with store.reader(item.segment) as reader:
+                    sink.write(encode_frame(reader.payload_at(item.offset)))
+            except OSError:
+                # Receipted and freed; the collector has it.
+                continue
+            count += 1
+    say(f"{count} of {len(sealed)} batches written; the others were receipted and freed")
+    return 0
+
+
+def _sealed(path: Path) -> Iterator[Sealed]:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutboxFailed(
+            f"cannot read {path}: {error.strerror}", hint="run as root or as the sense user"
+        ) from error
+    for _, note in decode_notes(data):
+        if isinstance(note, Committed):
+            yield from note.batches
+
+
+def _row(item: Sealed, *, is_there: bool) -> Mapping[str, object]:
+    header = codec.decode_header(item.header)
+    return {
+        "epoch": show(item.epoch),
+        "seq": item.seq,
+        "priority": header.priority.value,
+        "records": item.records,
+        "bytes": item.length,
+        "sealed_at": header.wall,
+        "segment": str(item.segment),
+        "body": "kept" if is_there else "freed",
+    }

@@ -1,0 +1,45 @@
+"""``run``: start and supervise both halves."""
+
+import argparse
+import os
+import random
+import sys
+from pathlib import Path
+
+from agent.commands.common import say, settings_of
+from agent.identity import load_identity
+from agent.layout import make_directories, owners
+from runtime.clock import SystemClock
+from runtime.logs import configure
+from runtime.supervise import Child, Supervisor
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command; it has no options of its own."""
+    del parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Supervise until a signal.
+
+    Raises:
+        BadSettings: the configuration is not allowed (exit 4).
+        NotEnrolled: there is no identity yet (exit 6).
+        CannotStart: a half cannot be started.
+    """
+    settings = settings_of(args)
+    configure(settings.log.level, settings.log.style)
+    load_identity(Path(settings.paths.sense))
+    owned, why = owners(settings.privileges)
+    make_directories(settings.paths, owned)
+    if why:
+        say(f"split=none: {why}")
+    config = ("--config", str(args.config)) if args.config else ()
+    # -P keeps the working directory out of the import path of a privileged process.
+    program = (sys.executable, "-P", "-m", "agent")
+    children = [
+        Child(name="sense", argv=(*program, "sense", *config), notifies=True, stop_wait_s=15),
+        Child(name="ship", argv=(*program, "ship", *config), notifies=True),
+    ]
+    supervisor = Supervisor(children, clock=SystemClock(), random=random.random, env=os.environ)
+    return supervisor.run(stop_order=("sense", "ship"))

@@ -1,0 +1,68 @@
+"""``sense``: the privileged half as a process."""
+
+import argparse
+import os
+import signal
+from pathlib import Path
+
+from agent.commands.common import settings_of
+from agent.layout import make_directories, owners
+from agent.privileges import become, drop, seal_privileges
+from agent.sense import wiring
+from proto.model import Split
+from runtime.clock import SystemClock
+from runtime.files import FileLock
+from runtime.logs import configure, logger
+from runtime.supervise import NOTIFY_FD, Notifier, die_with_parent
+
+KEEP = ("dac_read_search", "sys_ptrace", "audit_read", "net_admin")
+# Only opening the sources needs these.
+DROP_AFTER_START = ("net_admin",)
+
+log = logger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command; it has no options of its own."""
+    del parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Sense until a signal.
+
+    Raises:
+        BadSettings: the configuration is not allowed (exit 4).
+        NotEnrolled: there is no identity yet (exit 6).
+        AlreadyRunning: another `sense` holds the lock (exit 7).
+        OSError: the state directory cannot be used at all.
+    """
+    settings = settings_of(args)
+    configure(settings.log.level, settings.log.style)
+    parent = os.getppid() if NOTIFY_FD in os.environ else 0
+    notifier = Notifier.from_env(os.environ)
+    owned, _ = owners(settings.privileges)
+    make_directories(settings.paths, owned)
+    if owned.split is Split.USERS and os.geteuid() == 0:
+        become(str(owned.sense_uid), str(owned.ship_gid), KEEP)
+    else:
+        seal_privileges()
+    if parent:
+        die_with_parent(parent)
+    lock = FileLock(Path(settings.paths.sense) / "lock")
+    lock.acquire()
+    sense = wiring.build(settings, owned, SystemClock())
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+
+    def stop(_number: int, _frame: object) -> None:
+        sense.is_stopping = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    sense.start()
+    drop(DROP_AFTER_START)
+    notifier.ready()
+    sense.run(wake=reading)
+    notifier.stopping()
+    lock.release()
+    return 0

@@ -1,0 +1,64 @@
+"""``ship``: the networked half as a process."""
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from agent.layout import owners
+from agent.privileges import become, seal_privileges
+from agent.settings import DEFAULT_PATH, SharedSettings
+from agent.ship import wiring
+from proto.model import Split
+from runtime.clock import SystemClock
+from runtime.logs import configure
+from runtime.settings import load
+from runtime.supervise import NOTIFY_FD, Notifier, die_with_parent
+
+_OTHER_HALF = "VEDETTE__SENSE__"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command; it has no options of its own."""
+    del parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ship until a signal.
+
+    Raises:
+        BadSettings: the configuration is not allowed (exit 4).
+        NotEnrolled: there is no identity yet (exit 6).
+    """
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_OTHER_HALF)}
+    path = args.config or Path(DEFAULT_PATH)
+    settings = load(SharedSettings, path, env, missing_ok=args.config is None)
+    configure(settings.log.level, settings.log.style)
+    parent = os.getppid() if NOTIFY_FD in os.environ else 0
+    notifier = Notifier.from_env(os.environ)
+    owned, _ = owners(settings.privileges)
+    if owned.split is Split.USERS and os.geteuid() == 0:
+        become(str(owned.ship_uid), str(owned.ship_gid))
+    else:
+        seal_privileges()
+    if parent:
+        die_with_parent(parent)
+    ship = wiring.build(settings, SystemClock(), random.random)
+    asyncio.run(_until_signal(ship.run, notifier))
+    return 0
+
+
+async def _until_signal(work: Callable[[], Coroutine[Any, Any, None]], notifier: Notifier) -> None:
+    loop = asyncio.get_running_loop()
+    running = asyncio.ensure_future(work())  # noqa: TID251  (awaited below)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, running.cancel)
+    notifier.ready()
+    try:
+        await running
+    except asyncio.CancelledError:
+        notifier.stopping()

@@ -1,0 +1,37 @@
+"""What the privileged half is told; the sections under ``[sense]``."""
+
+from msgspec import Struct
+
+from agent.sense.batch import SealingSettings
+from agent.sense.outbox import OutboxSettings
+from agent.sense.posture.engine import PostureSettings
+from agent.sense.recorder import RecorderSettings
+from agent.sense.redact import RedactionSettings
+from agent.sense.sensors.authlog import AuthLogSettings
+from agent.sense.sensors.filetrees import FileSettings
+from agent.sense.sensors.packages import PackageSettings
+from agent.sense.sensors.processes import ProcessSettings
+from agent.sense.sensors.sockets import SocketSettings
+
+
+class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Each sensor's own section, and which of them run."""
+
+    # An unknown name is a start-up error that lists the known ones.
+    enabled: tuple[str, ...] = ("processes", "sockets", "files", "authlog", "packages", "posture")
+    processes: ProcessSettings = ProcessSettings()
+    sockets: SocketSettings = SocketSettings()
+    files: FileSettings = FileSettings()
+    authlog: AuthLogSettings = AuthLogSettings()
+    packages: PackageSettings = PackageSettings()
+    posture: PostureSettings = PostureSettings()
+
+
+class SenseSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Sealing, storing, hiding and looking."""
+
+    sealing: SealingSettings = SealingSettings()
+    outbox: OutboxSettings = OutboxSettings()
+    recorder: RecorderSettings = RecorderSettings()
+    redaction: RedactionSettings = RedactionSettings()
+    sensors: SensorSettings = SensorSettings()
