@@ -53,6 +53,7 @@ install = { $(UV) $(1) || { echo "set-up: again with pip"; $(PIP) $(1); }; }
 $(TOOLS): requirements/build.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later with pip is needed" >&2; exit 1; }
 	@echo "set-up: installer, for $$($(PYTHON) -V)"
+	@rm -f .venv/pyvenv.cfg $(BIN)/python*  # an older one may belong to another Python
 	@$(PYTHON) -m venv --without-pip .venv
 	@$(PIP) --require-hashes -r requirements/build.txt
 	@touch $@
