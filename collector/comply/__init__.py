@@ -1,0 +1,1 @@
+"""Readiness: what the evidence of hosts says for a framework, and how much of it nobody saw."""
