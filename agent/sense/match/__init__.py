@@ -1,0 +1,1 @@
+"""Matching: observations in, findings out; pure."""

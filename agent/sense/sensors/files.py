@@ -1,0 +1,279 @@
+"""Files: what is in the watched trees, what is put there, changed and removed.
+
+Source: inotify(7) on every directory of a tree, and a sweep that compares all metadata. Privilege:
+the right to read the trees; none else. Cost: nothing while nothing changes, 6 CPU-s a million files
+each sweep, 1 KiB of kernel memory a directory. Misses: files that come and go between two looks,
+writes through a mapping or a descriptor that is never closed until the sweep, changes below a
+directory that cannot be listed, and anything in a mount inside a tree.
+
+What was told is kept (`told`), so that a restart tells the differences alone.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from agent.hostroot import HostRoot
+from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, SensorSpec, Sighting
+from agent.sense.sensors.filelook import Looker, Steps
+from agent.sense.sensors.filesweep import Sweep
+from agent.sense.sensors.filetrees import FileSettings, Place, Scope, Tree
+from agent.sense.sensors.filewatch import Watches
+from agent.sense.sensors.told import Opening, StateLost, Told, ToldLimits
+from proto.model import Drop, DropReason, HealthState, Source
+from runtime.clock import NS_PER_MS, NS_PER_S, Clock
+
+SETTLE_NS: Final = 100 * NS_PER_MS
+PENDING_MAX: Final = 16_384
+JOURNAL_ROWS_MAX: Final = 65_536
+
+
+class _Gap(Struct, frozen=True):
+    """A time in which changes may have gone unseen; ``first`` is wall time, None for unknown."""
+
+    why: str
+    first: int | None
+
+
+class FileSensor:
+    """Watches the configured trees.
+
+    Args:
+        settings: which trees, and how hard.
+        host: the only way to their files.
+        clock: its boot clock paces, its wall clock stamps.
+        state: our database; in a directory of `sense` alone.
+    """
+
+    spec = SensorSpec(
+        name="files",
+        source="inotify and metadata sweep",
+        coverage="configured trees; content hash when metadata moved",
+        misses="files gone between two looks; open or mapped writes until the sweep; inner mounts",
+        privilege="read access to the trees",
+        cost="1 KiB of kernel memory a directory; 6 CPU-s a million files each sweep",
+    )
+
+    def __init__(self, settings: FileSettings, host: HostRoot, clock: Clock, state: Path) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._told = Told(state, ToldLimits(settings.state_bytes_max, JOURNAL_ROWS_MAX))
+        self._looker = Looker(host, clock, self._told, settings.hash_bytes_max)
+        scope = Scope(settings.trees)
+        self._watches = Watches(host, scope, settings.watches_max)
+        self._sweep = Sweep(host, scope, self._looker, self._watches, settings.entries_max)
+        self._trees = [_flag_of(tree) for tree in settings.trees]
+        self._files: dict[bytes, tuple[int, Place]] = {}
+        self._places: dict[bytes, Place] = {}
+        self._urgent: Steps | None = None
+        self._sweeping: Steps | None = None
+        self._sweep_due = 0
+        self._swept_at = 0
+        self._last_success = 0
+        self._gap: _Gap | None = None
+        self._is_replaying = False
+        self._is_started = False
+
+    def start(self, cursor: bytes) -> None:
+        """Open the state and inotify; what was told and not sealed is told first."""
+        self.stop()
+        opening = self._told.open(cursor)
+        self._watches.open()
+        self._is_started = True
+        self._is_replaying = True
+        self._begin(opening, "the sensor was not running")
+
+    def descriptors(self) -> Sequence[int]:
+        """Return the inotify descriptor, where there is one."""
+        fd = self._watches.fileno()
+        return (fd,) if fd >= 0 else ()
+
+    def due(self) -> int | None:
+        """Return when the next look is wanted."""
+        if not self._is_started:
+            return None
+        if self._is_replaying or self._urgent or self._sweeping or self._places:
+            return 0
+        pending = next(iter(self._files.values()), None)
+        return self._sweep_due if pending is None else min(self._sweep_due, pending[0])
+
+    def poll(self, deadline: int) -> Sequence[Sighting]:
+        """Read events, do what is due until ``deadline``, and return what is new."""
+        if not self._is_started:
+            return ()
+        out = self._looker.out = []
+        self._looker.source = self._source()
+        try:
+            if self._is_replaying:
+                again = self._told.replay(POLL_SIGHTINGS_MAX)
+                self._is_replaying = len(again) == POLL_SIGHTINGS_MAX
+                return again
+            self._read_events()
+            self._work(deadline)
+            self._told.commit(self._clock.wall_ns())
+        except StateLost as error:
+            self._begin(self._told.reopen(f"the state was damaged: {error}"), "")
+        return out
+
+    def cursor(self) -> bytes:
+        """Return the generation up to which `poll` has told."""
+        return self._told.cursor()
+
+    def health(self) -> SensorHealth:
+        """Return what is watched and what is not."""
+        report = self._sweep.report
+        reasons = list(self._reasons())
+        state = HealthState.DEGRADED if reasons else HealthState.OK
+        if not self._is_started:
+            state, reasons = HealthState.BLIND, ["not started"]
+        elif self._last_success and report.roots == report.missing:
+            state = HealthState.BLIND
+            reasons.insert(0, "none of the trees exists")
+        return SensorHealth(
+            state=state,
+            rung=self._rung(),
+            reason="; ".join(reasons),
+            last_success=self._last_success,
+            dropped=report.over + self._told.forgotten,
+        )
+
+    def stop(self) -> None:
+        """Close inotify and the state; what waits is found again by the next sweep."""
+        self._drop_work()
+        self._watches.close()
+        self._told.close()
+        self._is_started = False
+
+    # ------------------------------------------------------------------------- the work
+
+    def _begin(self, opening: Opening, gap: str) -> None:
+        """Plan a sweep; with a state lost or time missed, say so in front of it."""
+        self._drop_work()
+        self._sweep_due = 0
+        self._is_replaying = self._is_replaying and not opening.is_new
+        if opening.lost or not opening.is_new:
+            self._gap = _Gap(opening.lost or gap, opening.seen)
+
+    def _drop_work(self) -> None:
+        for work in (self._urgent, self._sweeping):
+            if work is not None:
+                work.close()
+        self._urgent = self._sweeping = None
+        self._files.clear()
+        self._places.clear()
+
+    def _read_events(self) -> None:
+        changes = self._watches.read()
+        at = self._clock.boot_ns() + SETTLE_NS
+        for path, place in changes.files.items():
+            self._files.setdefault(path, (at, place))
+        self._places.update(changes.places)
+        if changes.overflowed or len(self._files) + len(self._places) > PENDING_MAX:
+            self._files.clear()
+            self._places.clear()
+            self._gap = self._gap or _Gap("more events than the queue holds", self._swept_at)
+            self._sweep_due = 0
+
+    def _work(self, deadline: int) -> None:
+        """Advance, urgent work first, until the deadline or a full return; at least one step."""
+        room = POLL_SIGHTINGS_MAX - 1
+        while self._step() and len(self._looker.out) < room:
+            if self._clock.boot_ns() >= deadline:
+                return
+
+    def _step(self) -> bool:
+        """Advance by one slice; False when nothing is due."""
+        if self._urgent is None:
+            self._urgent = self._next_urgent()
+        if self._urgent is not None:
+            if _is_over(self._urgent):
+                self._urgent = None
+            return True
+        if self._sweeping is None and self._clock.boot_ns() >= self._sweep_due:
+            self._begin_sweep()
+        if self._sweeping is not None:
+            if _is_over(self._sweeping):
+                self._sweeping = None
+                self._end_sweep()
+            return True
+        return False
+
+    def _next_urgent(self) -> Steps | None:
+        if self._places:
+            place = self._places.pop(next(iter(self._places)))
+            return self._sweep.part(place, is_baseline=self._is_baseline(place))
+        path = next(iter(self._files), None)
+        if path is None or self._files[path][0] > self._clock.boot_ns():
+            return None
+        _, place = self._files.pop(path)
+        return self._looker.look(path, is_baseline=self._is_baseline(place))
+
+    def _begin_sweep(self) -> None:
+        self._sweep_due = self._clock.boot_ns() + self._settings.sweep_interval_s * NS_PER_S
+        self._swept_at = self._clock.wall_ns()
+        if self._gap is not None:
+            self._looker.tell(self._drop(self._gap))
+            self._gap = None
+        baselined = {n for n, flag in enumerate(self._trees) if self._told.get(flag)}
+        self._sweeping = self._sweep.everything(baselined)
+
+    def _end_sweep(self) -> None:
+        self._last_success = self._clock.wall_ns()
+        self._told.note_seen(self._last_success)
+        for flag in self._trees:
+            if not self._told.get(flag):
+                self._told.put(flag, b"1")
+
+    def _is_baseline(self, place: Place) -> bool:
+        return self._told.get(self._trees[place.tree]) is None
+
+    # ------------------------------------------------------------------------- what is said
+
+    def _drop(self, gap: _Gap) -> Drop:
+        return Drop(
+            reason=DropReason.SOURCE_GAP,
+            sensor=self.spec.name,
+            first=gap.first,
+            last=self._clock.wall_ns(),
+            last_boot=self._clock.boot_ns(),
+            detail=f"{gap.why}; all trees are compared again",
+        )
+
+    def _rung(self) -> str:
+        return "inotify+sweep" if self._watches.fileno() >= 0 else "sweep"
+
+    def _source(self) -> Source:
+        return Source(self.spec.name, self._rung(), self.spec.coverage)
+
+    def _reasons(self) -> Iterator[str]:
+        report = self._sweep.report
+        if self._last_success == 0:
+            yield "the first sweep is not finished"
+        if self._watches.problem:
+            yield f"sweep only for some directories: {self._watches.problem}"
+        if report.over:
+            yield f"{report.over} files over the limit of {self._settings.entries_max}"
+        if report.unlisted:
+            yield f"{len(report.unlisted)} directories cannot be listed"
+        if report.links:
+            yield f"{report.links} trees are symbolic links, which are not followed"
+        if self._told.problem:
+            yield f"restart will tell some files again: {self._told.problem}"
+
+
+def _is_over(steps: Steps) -> bool:
+    """Advance by one slice and tell whether that was the last."""
+    try:
+        next(steps)
+    except StopIteration:
+        return True
+    return False
+
+
+def _flag_of(tree: Tree) -> bytes:
+    """Return the key under which a tree's baseline is marked done; other settings, other key."""
+    return b"!tree:" + hashlib.sha256(msgspec.json.encode(tree)).digest()

@@ -1,0 +1,252 @@
+"""Walks of the trees: every directory is watched, listed and compared with what was told.
+
+A walk is a generator: it yields between entries and between slices of hashing, so that whoever
+drives it can stop at a deadline. What cannot be listed is never taken for gone.
+"""
+
+import os
+import stat
+from collections.abc import Container, Generator, Iterator
+from typing import Final
+
+from msgspec import Struct
+
+from agent.hostroot import READ_FLAGS, HostFileError, HostFileMissing, HostRoot
+from agent.sense.sensors.filelook import Looker, Steps
+from agent.sense.sensors.filerows import FileRow, directories_below, rows_in
+from agent.sense.sensors.filetrees import ROOTS_MAX, Place, Scope, upward
+from agent.sense.sensors.filewatch import Watches
+
+_DIRECTORY_FLAGS: Final = READ_FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+class Report:
+    """What the walks since the last full sweep began could not do."""
+
+    def __init__(self) -> None:
+        self.roots = 0
+        self.missing = 0
+        self.links = 0
+        self.over = 0
+        self.unlisted: set[bytes] = set()
+
+
+class _Listing(Struct, frozen=True):
+    """One directory of a walk; ``dev`` is the file system that the walk stays on."""
+
+    place: Place
+    dev: int
+    is_baseline: bool
+
+
+class Sweep:
+    """Walks trees and parts of them.
+
+    Args:
+        host: lists the directories.
+        scope: what belongs to a tree.
+        looker: compares and tells.
+        watches: gets every directory before it is listed, so that nothing slips between.
+        entries_max: files to remember at most, and directories to visit.
+    """
+
+    def __init__(
+        self, host: HostRoot, scope: Scope, looker: Looker, watches: Watches, entries_max: int
+    ) -> None:
+        self._host = host
+        self._scope = scope
+        self._looker = looker
+        self._watches = watches
+        self._entries_max = entries_max
+        self._entries = 0
+        self.report = Report()
+
+    def everything(self, baselined: Container[int]) -> Steps:
+        """Walk all trees and settle what is remembered of places that are in none.
+
+        Args:
+            baselined: numbers of the trees whose unknown files are new ones.
+
+        Raises:
+            StateLost: the database is damaged.
+        """
+        self._entries = self._looker.told.count()
+        self.report = Report()
+        self._watches.begin_sweep()
+        visited: set[bytes] = set()
+        for number, tree in enumerate(self._scope.trees):
+            for path in roots_of(self._host, os.fsencode(tree.path)):
+                self.report.roots += 1
+                root = self._scope.root(number, path)
+                yield from self._walk(root, visited, is_baseline=number not in baselined)
+        yield from self._settle(b"", visited)
+
+    def part(self, place: Place, *, is_baseline: bool) -> Steps:
+        """Walk one directory and all below it.
+
+        Raises:
+            StateLost: the database is damaged.
+        """
+        visited: set[bytes] = set()
+        yield from self._walk(place, visited, is_baseline=is_baseline)
+        yield from self._settle(place.path, visited)
+
+    def _walk(self, root: Place, visited: set[bytes], *, is_baseline: bool) -> Steps:
+        seen = self._stat_root(root)
+        if seen is None:
+            return
+        if not stat.S_ISDIR(seen.st_mode):
+            visited.add(root.path)
+            if root.depth == 0:
+                self._watches.add_parent(root, is_file=True)
+                self.report.links += stat.S_ISLNK(seen.st_mode)
+            yield from self._looker.look(root.path, is_baseline=is_baseline)
+            return
+        stack = [root]
+        while stack:
+            place = stack.pop()
+            if len(visited) >= self._entries_max:
+                self._not_listed(place)
+                continue
+            yield
+            listing = _Listing(place, seen.st_dev, is_baseline=is_baseline)
+            below = yield from self._directory(listing, visited)
+            room = max(self._entries_max - len(visited) - len(stack), 0)
+            if len(below) > room:
+                self._not_listed(place)
+            stack += below[:room]
+
+    def _stat_root(self, root: Place) -> os.stat_result | None:
+        """Return the metadata of where a walk begins; above a missing root a watch waits for it."""
+        try:
+            seen = self._looker.stat(root.path or b"/")
+            if seen is None and root.depth == 0:
+                self._watches.add_parent(root, is_file=False)
+                seen = self._looker.stat(root.path or b"/")
+                self.report.missing += seen is None
+        except HostFileError:
+            self._not_listed(root)
+            return None
+        return seen
+
+    def _directory(
+        self, listing: _Listing, visited: set[bytes]
+    ) -> Generator[None, None, list[Place]]:
+        """Compare one directory with its rows; return the directories below."""
+        place = listing.place
+        try:
+            fd = self._host.open(place.path or b"/", _DIRECTORY_FLAGS)
+        except HostFileMissing:
+            return []  # gone since it was listed: its rows are settled in the end
+        except HostFileError:
+            self._not_listed(place)
+            return []
+        try:
+            if os.fstat(fd).st_dev != listing.dev:
+                return []
+            self._watches.add(fd, place)
+            visited.add(place.path)
+            return (yield from self._entries_of(fd, listing))
+        except OSError:
+            self._not_listed(place)
+            return []
+        finally:
+            os.close(fd)
+
+    def _entries_of(self, fd: int, listing: _Listing) -> Generator[None, None, list[Place]]:
+        place = listing.place
+        rows = rows_in(self._looker.told, place.path, self._entries_max)
+        below: list[Place] = []
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                yield
+                name = os.fsencode(entry.name)
+                seen = _stat_of(entry)
+                if seen is None or self._scope.excludes(place, name):
+                    continue
+                if not stat.S_ISDIR(seen.st_mode):
+                    row = rows.pop(name, None)
+                    yield from self._compare(listing, name, row, seen)
+                elif (
+                    seen.st_dev == listing.dev
+                    and len(below) <= self._entries_max
+                    and (inner := self._scope.below(place, name))
+                ):
+                    below.append(inner)
+        for name in rows:
+            yield from self._left_over(listing, name)
+        return below
+
+    def _compare(
+        self, listing: _Listing, name: bytes, row: FileRow | None, seen: os.stat_result
+    ) -> Steps:
+        if row is None:
+            if self._entries >= self._entries_max:
+                self.report.over += 1
+                return
+            self._entries += 1
+        elif row.is_as(seen) and not row.unsure:
+            return
+        path = listing.place.path + b"/" + name
+        yield from self._looker.look(path, is_baseline=listing.is_baseline)
+
+    def _left_over(self, listing: _Listing, name: bytes) -> Steps:
+        """Settle a row whose name was not in the listing, or is now left out of it."""
+        path = listing.place.path + b"/" + name
+        if self._scope.excludes(listing.place, name):
+            self._looker.forget(path)
+        else:
+            yield from self._looker.look(path, is_baseline=listing.is_baseline)
+
+    def _settle(self, top: bytes, visited: set[bytes]) -> Steps:
+        """Settle the rows of directories that no walk came to: gone, or no longer ours."""
+        for directory in directories_below(self._looker.told, top):
+            yield
+            if directory in visited or self._is_unlisted(directory):
+                continue
+            for name in rows_in(self._looker.told, directory, self._entries_max):
+                path = directory + b"/" + name
+                if path not in visited:
+                    yield from self._settle_file(path)
+
+    def _settle_file(self, path: bytes) -> Steps:
+        try:
+            is_there = self._looker.stat(path) is not None
+        except HostFileError:
+            return
+        if is_there:
+            self._looker.forget(path)
+        else:
+            yield from self._looker.look(path, is_baseline=False)
+
+    def _not_listed(self, place: Place) -> None:
+        self.report.unlisted.add(place.path)
+
+    def _is_unlisted(self, directory: bytes) -> bool:
+        return any(above in self.report.unlisted for above in upward(directory))
+
+
+def _stat_of(entry: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except OSError:
+        return None  # gone since it was listed; a row of it is settled after the listing
+
+
+def roots_of(host: HostRoot, pattern: bytes) -> Iterator[bytes]:
+    """Yield the paths that a tree's path stands for; each "*" is any directory there."""
+    parts = pattern.split(b"/")
+    if b"*" not in parts:
+        yield pattern
+        return
+    star = parts.index(b"*")
+    head, tail = b"/".join(parts[:star]), parts[star + 1 :]
+    names: list[bytes] = []
+    try:
+        for entry in host.scandir(head or b"/"):
+            if entry.is_dir() and len(names) < ROOTS_MAX:
+                names.append(os.fsencode(entry.name))
+    except (HostFileError, OSError):
+        return
+    for name in sorted(names):
+        yield from roots_of(host, b"/".join([head, name, *tail]))

@@ -1,0 +1,220 @@
+"""One open log file, read line by line from an offset; knows when it is no longer the same file.
+
+A file is named by its inode and a hash of its first bytes, because inodes are given again. A line
+is taken only with its end; a line longer than the cap is cut, its rest skipped without being kept,
+so that no line costs more memory than the cap.
+"""
+
+import hashlib
+import os
+from typing import Final
+
+from msgspec import Struct
+
+HEAD_BYTES_MAX: Final = 256
+LINE_BYTES_MAX: Final = 64 * 1024
+CHUNK_BYTES: Final = 256 * 1024
+CUT_MARK: Final = b" [cut]"
+_CHUNKS_MAX: Final = 16  # read in one `take`: a gigabyte without a line end must not block us
+
+
+class Position(Struct, frozen=True, array_like=True):
+    """How far a file has been read, and enough to know it again.
+
+    ``head`` is the SHA-256 of the first ``head_bytes``. ``is_skipping``: the rest of a line that
+    was cut, or of the one we began in, is still to be passed over.
+    """
+
+    dev: int
+    inode: int
+    head: bytes
+    head_bytes: int
+    offset: int
+    is_skipping: bool = False
+
+
+class Line(Struct, frozen=True):
+    """A line without its end, where it begins, and whether it was cut."""
+
+    offset: int
+    text: bytes
+    is_cut: bool = False
+
+
+class LogFile:
+    """A regular file being followed.
+
+    Args:
+        fd: open for reading; closed by `close`.
+    """
+
+    def __init__(self, fd: int) -> None:
+        seen = os.fstat(fd)
+        self.fd = fd
+        self.dev = seen.st_dev
+        self.inode = seen.st_ino
+        self._offset = 0
+        self._is_skipping = False
+        self._head_bytes = 0
+        self._head = b""
+        self._chunk = b""
+        self._at = 0
+        self._seen_as: tuple[int, int] | None = None
+        self.is_at_end = False
+        self._learn_head(seen.st_size)
+
+    def position(self) -> Position:
+        """Return where the next `take` begins."""
+        return Position(
+            self.dev, self.inode, self._head, self._head_bytes, self._offset, self._is_skipping
+        )
+
+    def is_at(self, position: Position) -> bool:
+        """Tell whether the position is one in this file: same inode, or a copy or rename of it.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        size = os.fstat(self.fd).st_size
+        if size < position.offset or size < position.head_bytes:
+            return False
+        if self._head_of(position.head_bytes) != position.head:
+            return False
+        same = (self.dev, self.inode) == (position.dev, position.inode)
+        return same or self.inode == position.inode or position.head_bytes >= HEAD_BYTES_MAX // 4
+
+    def go_to(self, position: Position) -> None:
+        """Continue where a position in this file says."""
+        self._offset = position.offset
+        self._is_skipping = position.is_skipping
+        self._chunk, self._at, self._seen_as = b"", 0, None
+
+    def go_to_start(self) -> None:
+        """Read the file as a new one: it was truncated."""
+        self._offset, self._is_skipping = 0, False
+        self._head, self._head_bytes = b"", 0
+        self._chunk, self._at, self._seen_as = b"", 0, None
+
+    def leave_out_all_but(self, count: int) -> None:
+        """Begin ``count`` bytes before the end, with the first line that begins there."""
+        size = os.fstat(self.fd).st_size
+        if size > count:
+            self._offset, self._is_skipping = size - count - 1, True
+
+    def is_rewritten(self) -> bool:
+        """Tell whether the file has been cut short, or begins otherwise than it did.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if self._at < len(self._chunk):
+            return False  # what is at hand comes first
+        if os.fstat(self.fd).st_size < max(self._offset, self._head_bytes):
+            return True
+        return self._head_of(self._head_bytes) != self._head
+
+    def take(self, count_max: int) -> list[Line]:
+        """Return the next lines, at most ``count_max``; `is_at_end` tells whether more may wait.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        lines: list[Line] = []
+        chunks = 0
+        self.is_at_end = False
+        while len(lines) < count_max and chunks < _CHUNKS_MAX and not self.is_at_end:
+            if self._at >= len(self._chunk):
+                chunks += 1
+                self.is_at_end = not self._refill()
+            elif self._is_skipping:
+                self._skip()
+            else:
+                self._take_from_chunk(lines, count_max)
+        return lines
+
+    def take_rest(self) -> list[Line]:
+        """Return the last line of a file that nobody will finish; none where it has its end.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        self._seen_as = None
+        if self._is_skipping or not self._refill() or b"\n" in self._chunk:
+            self._chunk, self._at, self._seen_as = b"", 0, None
+            return []
+        line = self._line(self._chunk)
+        self._move(len(self._chunk))
+        return [line]
+
+    def close(self) -> None:
+        """Close the descriptor; harmless when repeated."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def _refill(self) -> bool:
+        """Read the next chunk; False where nothing was added since the last time."""
+        seen = os.fstat(self.fd)
+        seen_as = (seen.st_size, seen.st_mtime_ns)
+        if seen_as == self._seen_as:
+            return False
+        if not self._learn_head(seen.st_size):
+            return False
+        self._chunk = os.pread(self.fd, CHUNK_BYTES, self._offset)
+        self._at = 0
+        if not self._chunk:
+            self._seen_as = seen_as
+        return bool(self._chunk)
+
+    def _take_from_chunk(self, lines: list[Line], count_max: int) -> None:
+        """Move whole lines from the chunk, and deal with a last piece that has no end."""
+        chunk = self._chunk
+        while len(lines) < count_max and self._at < len(self._chunk):
+            end = chunk.find(b"\n", self._at)
+            if end < 0:
+                self._without_end(lines)
+                return
+            lines.append(self._line(chunk[self._at : end]))
+            self._move(end + 1 - self._at)
+
+    def _without_end(self, lines: list[Line]) -> None:
+        """Cut a piece that is too long already; else read on, or wait for its end."""
+        left = len(self._chunk) - self._at
+        if left > LINE_BYTES_MAX:
+            lines.append(self._line(self._chunk[self._at :]))
+            self._is_skipping = True
+            self._move(left)
+            return
+        self._chunk, self._at = b"", 0
+        seen = os.fstat(self.fd)
+        self.is_at_end = self._offset + left >= seen.st_size
+        self._seen_as = (seen.st_size, seen.st_mtime_ns) if self.is_at_end else None
+
+    def _skip(self) -> None:
+        end = self._chunk.find(b"\n", self._at)
+        self._is_skipping = end < 0
+        self._move((len(self._chunk) if end < 0 else end + 1) - self._at)
+
+    def _move(self, count: int) -> None:
+        self._at += count
+        self._offset += count
+        if self._at >= len(self._chunk):
+            self._chunk, self._at = b"", 0
+
+    def _line(self, raw: bytes) -> Line:
+        text = raw.removesuffix(b"\r")
+        if len(text) <= LINE_BYTES_MAX:
+            return Line(self._offset, text)
+        return Line(self._offset, text[: LINE_BYTES_MAX - len(CUT_MARK)] + CUT_MARK, is_cut=True)
+
+    def _learn_head(self, size: int) -> bool:
+        """Hash more of the beginning while the file is short; False where it has changed."""
+        if self._head_bytes < HEAD_BYTES_MAX and size > self._head_bytes:
+            if self._head_of(self._head_bytes) != self._head:
+                return False
+            self._head_bytes = min(size, HEAD_BYTES_MAX)
+            self._head = self._head_of(self._head_bytes)
+        return True
+
+    def _head_of(self, count: int) -> bytes:
+        return hashlib.sha256(os.pread(self.fd, count, 0)).digest() if count else b""
