@@ -110,15 +110,26 @@ def parse_network(text: str) -> Network:
     Raises:
         BadValue: not a network, or wider than an indicator can be.
     """
+    if "/" not in text:
+        raise BadValue(f"{shown(text)} has no prefix length")
+    return _checked(read_network(text), text)
+
+
+def read_network(text: str) -> Network:
+    """Return a network of any width, or one address; not every one can be an indicator.
+
+    Raises:
+        BadValue: neither a network nor an address.
+    """
     body, port = _split_network_port(text)
-    address, _, length = body.partition("/")
+    address, slash, length = body.partition("/")
     version, number = address_number(address)
-    prefix = _decimal(length, _BITS_V6, text)
-    if version == 4 and ":" in address:
+    prefix = _decimal(length, _BITS_V6, text) if slash else _bits(version)
+    if slash and version == 4 and ":" in address:
         prefix -= _MAPPED_PREFIX
     if not 0 <= prefix <= _bits(version):
         raise BadValue(f"{shown(text)} has an impossible prefix length")
-    return _checked(Network(version, masked(version, number, prefix), prefix, port), text)
+    return Network(version, masked(version, number, prefix), prefix, port)
 
 
 def parse_endpoint(text: str) -> Network:

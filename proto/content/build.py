@@ -52,8 +52,7 @@ class IndexBuilder:
         """
         spec = KINDS[kind]
         if spec.shape is Shape.ADDRESS:
-            found = network(kind, value)
-            self._networks[found.version].add((found, self._records.id_of(provenance)))
+            self.add_network(network(kind, value), provenance)
             return
         if spec.shape is Shape.DIGEST:
             key, confirmation = digest_fingerprint(sha256_bytes(value))
@@ -61,6 +60,10 @@ class IndexBuilder:
             key, confirmation = text_fingerprint(normalise(kind, value), self._release.salt)
         record = self._records.id_of(provenance)
         self._exact.setdefault(spec.code, []).append(key << 64 | confirmation << 32 | record)
+
+    def add_network(self, found: Network, provenance: Provenance) -> None:
+        """Add one indicator of an address kind, already read."""
+        self._networks[found.version].add((found, self._records.id_of(provenance)))
 
     def finish(self) -> bytes:
         """Return the file.

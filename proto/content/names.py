@@ -10,9 +10,11 @@ from typing import Final
 
 from proto.content.errors import BadName, shown
 
-NAME_CHARS_MAX: Final = 240
+NAME_CHARS_MAX: Final = 200
 METADATA: Final = "metadata"
 TARGETS: Final = "targets"
+# What a mirror answers instead of bytes where it has no such file; any other word is a failure.
+MISSING: Final = "missing"
 
 _NAME: Final = re.compile(r"(?:metadata|targets)(?:/[a-z0-9][a-z0-9._-]*){1,3}", re.ASCII)
 

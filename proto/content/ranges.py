@@ -11,7 +11,6 @@ low, each u64 x n; sets u32 x n. Sets: offsets u32 x (n + 1), padded to 8; entri
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
@@ -53,12 +52,14 @@ def split(networks: Iterable[tuple[Network, int]]) -> Iterator[Range]:
         borders.append((network.first, 1, entry))
         borders.append((network.last + 1, -1, entry))
     borders.sort()
-    active: Counter[Entry] = Counter()
+    # Networks of equal prefix, port and record never overlap: each entry is active at most once.
+    active: set[Entry] = set()
     pending: Range | None = None
     for place, (at, step, entry) in enumerate(borders):
-        active[entry] += step
-        if not active[entry]:
-            del active[entry]
+        if step > 0:
+            active.add(entry)
+        else:
+            active.remove(entry)
         end = borders[place + 1][0] if place + 1 < len(borders) else at
         if end == at or not active:
             continue

@@ -14,6 +14,7 @@ from proto.content.addresses import (
     parse_address,
     parse_endpoint,
     parse_network,
+    read_network,
 )
 from proto.content.errors import BadValue
 
@@ -115,6 +116,12 @@ def test_an_impossible_or_boundless_network_is_refused(text: str) -> None:
         parse_network(text)
 
 
+def test_a_network_too_wide_for_an_indicator_can_still_be_read() -> None:
+    assert read_network("224.0.0.0/4") == Network(4, 224 << 24, 4)
+    assert read_network("::/0") == Network(6, 0, 0)
+    assert read_network("192.0.2.1") == parse_address("192.0.2.1")
+
+
 @pytest.mark.parametrize(
     ("text", "canonical"),
     [
@@ -166,7 +173,7 @@ def test_a_network_is_read_back_from_its_text(number: int, prefix: int, port: in
 
 @given(text=st.text() | st.text(alphabet="0123456789abcdef:.[]/%"))
 def test_any_text_is_an_address_or_a_bad_value(text: str) -> None:
-    for parse in (parse_address, parse_network, parse_endpoint):
+    for parse in (parse_address, parse_network, parse_endpoint, read_network):
         try:
             network = parse(text)
         except BadValue:
