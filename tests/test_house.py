@@ -1,5 +1,7 @@
-"""The scripts that keep the house: locks, generated code, sizes."""
+"""The scripts and contracts that keep the house."""
 
+import ast
+import configparser
 import importlib.util
 from pathlib import Path
 from types import ModuleType
@@ -102,3 +104,24 @@ def test_large_files_and_functions_are_told_and_others_are_not() -> None:
 
     assert told == ["a.py: 441 lines", "a.py:71: large has 71 lines"]
     assert list(sizes.outliers(Path("b.py"), small)) == []
+
+
+@pytest.mark.parametrize(
+    ("contract", "package"),
+    [("sensors", "agent.sense.sensors"), ("sinks", "collector.forward.sinks")],
+)
+def test_everything_in_a_table_is_kept_apart_by_contract(contract: str, package: str) -> None:
+    table = ROOT / package.replace(".", "/") / "table.py"
+    if not table.exists():
+        pytest.skip(f"{package} has no table")
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / ".importlinter")
+
+    apart = contracts[f"importlinter:contract:{contract}"]["modules"].split()
+    named = {
+        node.module
+        for node in ast.walk(ast.parse(table.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}.")
+    }
+
+    assert named <= set(apart)
