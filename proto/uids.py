@@ -55,6 +55,19 @@ def finding_key(tenant: bytes, host: bytes, kind: FindingKind, rule: str, subjec
     )
 
 
+def incident_uid(tenant: bytes, rule: str, key: str, episode: int) -> bytes:
+    """Return the id of an incident: one rule, one key, one episode, over all its revisions.
+
+    Args:
+        tenant: the tenant's 16 bytes.
+        rule: the correlation rule.
+        key: what the rule grouped by.
+        episode: counts from 1 for each rule and key.
+    """
+    number = episode.to_bytes(8, "big")
+    return _uuid8(b"vedette/incident/1", tenant, rule.encode(), key.encode(), number)
+
+
 def show(raw: bytes) -> str:
     """Return a 16-byte id as people and SIEMs read it."""
     return str(UUID(bytes=raw))

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proto.model import FindingKind, RecordRef
-from proto.uids import finding_key, record_uid, show
+from proto.uids import finding_key, incident_uid, record_uid, show
 
 HOST = bytes(range(16))
 
@@ -24,7 +24,8 @@ def test_the_derivation_is_fixed_for_ever() -> None:
     ref = RecordRef(agent=HOST, epoch=bytes(16), seq=7, index=3)
 
     assert show(record_uid(bytes(16), ref)) == "048e4021-39f3-82a4-8fe6-126ef06d19b0"
-    assert show(finding_key(bytes(16), HOST, FindingKind.DETECTION, "r", "s")) == "12821dee-13a9-8714-8e30-49aa9ccf13c3"
+    key = finding_key(bytes(16), HOST, FindingKind.DETECTION, "r", "s")
+    assert show(key) == "12821dee-13a9-8714-8e30-49aa9ccf13c3"
 
 
 @given(st.text(max_size=8), st.text(max_size=8))
@@ -32,3 +33,12 @@ def test_rule_and_subject_cannot_be_shifted_into_each_other(rule: str, subject: 
     moved = finding_key(HOST, HOST, FindingKind.DETECTION, rule + "x", subject)
 
     assert moved != finding_key(HOST, HOST, FindingKind.DETECTION, rule, "x" + subject)
+
+
+def test_an_incident_keeps_its_id_over_its_revisions_only() -> None:
+    first = incident_uid(HOST, "rule", "host", 1)
+
+    assert UUID(bytes=first).version == 8
+    assert incident_uid(HOST, "rule", "host", 1) == first
+    others = [(HOST, "rule", "host", 2), (HOST, "rule", "other", 1), (bytes(16), "rule", "host", 1)]
+    assert first not in {incident_uid(*other) for other in others}

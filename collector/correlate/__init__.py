@@ -1,0 +1,1 @@
+"""Incidents from findings that belong together: a pure core under a projection."""
