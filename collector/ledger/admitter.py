@@ -1,4 +1,4 @@
-"""Moves the verified mark: every batch behind it is opened, judged and written to the log, in order.
+"""Moves the verified mark: each batch behind it is opened, judged and logged, in order.
 
 Nothing stops it. A batch whose body is not what its header says stays in the ledger as evidence; a
 signed refusal takes its place in the log, its agent goes into quarantine, and the next one follows.
