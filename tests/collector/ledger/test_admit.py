@@ -12,7 +12,7 @@ from collector.ledger.ports import SealedBatch, Stored
 from proto import codec, merkle
 from proto.errors import RejectReason
 from proto.model import RAW_BYTES_MAX, Audit, Body, Compression, RecordRef
-from tests.collector.builders import NOW, TENANT, AnAgent, a_header
+from tests.collector.sealing import NOW, TENANT, AnAgent, a_header
 
 AUDIT = Audit(actor="us", action="test", subject="it", outcome="done", at=1)
 RECORD = codec.encode_record(AUDIT)

@@ -6,8 +6,8 @@ import pytest
 
 from collector.errors import LedgerCorrupt
 from collector.ledger.admitted import AdmittedCache, AdmittedReader
-from tests.collector.builders import TENANT, AnAgent
 from tests.collector.ledger.world import World, a_record, an_audit
+from tests.collector.sealing import TENANT, AnAgent
 
 
 @pytest.fixture

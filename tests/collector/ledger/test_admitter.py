@@ -14,8 +14,8 @@ from proto import codec, envelope
 from proto.envelope import PayloadType
 from proto.errors import RejectReason
 from proto.model import Audit, Compression
-from tests.collector.builders import NOW, TENANT, AnAgent
 from tests.collector.ledger.world import LOG_KEY, World, a_record
+from tests.collector.sealing import NOW, TENANT, AnAgent
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from collector.ledger.chain import (
 )
 from proto import model
 from proto.errors import Malformed
-from tests.collector.builders import a_header
+from tests.collector.sealing import a_header
 
 
 def hash_of(*parts: object) -> bytes:

@@ -9,7 +9,7 @@ from collector.errors import LedgerBusy, LedgerUnavailable
 from collector.ledger.chain import Verdict
 from collector.ledger.commit import Answer, CommitSettings, Entry, GroupCommit
 from collector.ledger.ports import Outcome, SealedBatch
-from tests.collector.builders import OTHER_TENANT, TENANT, AnAgent
+from tests.collector.sealing import OTHER_TENANT, TENANT, AnAgent
 from tests.fakes.ledger import MemoryLedger
 
 

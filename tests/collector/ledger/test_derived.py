@@ -17,8 +17,8 @@ from collector.ledger.pending import (
 )
 from collector.ledger.ports import Mark
 from proto.model import RAW_BYTES_MAX, Argument, Audit, Evidence
-from tests.collector.builders import TENANT
 from tests.collector.ledger.world import OWN_KEY, World, an_audit
+from tests.collector.sealing import TENANT
 from tests.fakes.clock import FakeClock
 from tests.fakes.ledger import MemoryLedger
 

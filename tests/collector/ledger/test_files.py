@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from collector.ledger.files import TenantFiles
-from tests.collector.builders import OTHER_TENANT, TENANT
+from tests.collector.sealing import OTHER_TENANT, TENANT
 
 
 def test_only_directories_named_by_a_tenant_that_hold_a_ledger_count(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collector.ledger.notices import notice_of_flag, notice_of_hole
 from collector.ledger.ports import Hole
 from proto import codec
 from proto.model import FindingKind, Severity
-from tests.collector.builders import NOW, OTHER_TENANT, TENANT
+from tests.collector.sealing import NOW, OTHER_TENANT, TENANT
 
 
 def a_flag(kind: FlagKind) -> Flag:

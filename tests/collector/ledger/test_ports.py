@@ -13,7 +13,7 @@ from collector.ledger.files import TenantFiles
 from collector.ledger.ports import Ledger, Mark, Outcome, OwnLedger, OwnPlace, SealedBatch
 from collector.ledger.sqlite import SqliteLedger
 from proto import model
-from tests.collector.builders import NOW, OTHER_TENANT, TENANT, AnAgent
+from tests.collector.sealing import NOW, OTHER_TENANT, TENANT, AnAgent
 from tests.fakes.clock import FakeClock
 from tests.fakes.ledger import MemoryLedger
 

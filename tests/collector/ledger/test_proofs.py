@@ -13,8 +13,8 @@ from proto.model import RecordRef
 from proto.note import NoteKey
 from proto.record_proof import parse_record_proof, verify_record
 from proto.tlog import log_leaf, parse_proof, verify_logged
-from tests.collector.builders import AnAgent
 from tests.collector.ledger.world import LOG_KEY, World, a_record, an_audit
+from tests.collector.sealing import AnAgent
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from collector.ledger.flags import FlagKind
 from collector.ledger.reader import LedgerReader
 from collector.ledger.store import TenantStore
 from proto.model import RecordRef
-from tests.collector.builders import NOW, TENANT, AnAgent
+from tests.collector.sealing import NOW, TENANT, AnAgent
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from proto import codec, envelope
 from proto.envelope import PayloadType
 from proto.errors import EnvelopeRejected
 from proto.model import Durability, Receipt, SeqHash
-from tests.collector.builders import TENANT, a_key
+from tests.collector.sealing import TENANT, a_key
 from tests.fakes.clock import FakeClock
 
 KEY = a_key("receipts")

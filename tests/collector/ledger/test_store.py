@@ -9,7 +9,7 @@ from collector.ledger.flags import Flag, FlagKind
 from collector.ledger.ports import OwnPlace, SealedBatch
 from collector.ledger.reader import LedgerReader
 from collector.ledger.store import TenantStore
-from tests.collector.builders import NOW, OTHER_TENANT, TENANT, AnAgent
+from tests.collector.sealing import NOW, OTHER_TENANT, TENANT, AnAgent
 
 RANDOM = Random(0).randbytes
 

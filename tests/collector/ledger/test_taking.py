@@ -8,7 +8,7 @@ from collector.ledger.flags import FlagKind, read_flags
 from collector.ledger.history import History
 from collector.ledger.taking import VERDICT_NUMBERS, VERDICTS, Taken, Taking
 from proto.model import EpochReason, EpochStart
-from tests.collector.builders import AnAgent
+from tests.collector.sealing import AnAgent
 
 
 @pytest.fixture

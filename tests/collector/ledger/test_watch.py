@@ -6,8 +6,8 @@ import pytest
 from collector.ledger.flags import FlagKind
 from collector.ledger.watch import Watch, WatchSettings
 from proto.model import EpochReason, EpochStart, Finding
-from tests.collector.builders import TENANT, AnAgent
 from tests.collector.ledger.world import World, a_record
+from tests.collector.sealing import TENANT, AnAgent
 
 
 @pytest.fixture

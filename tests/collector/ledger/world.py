@@ -14,7 +14,7 @@ from collector.ledger.watch import Watch, WatchSettings
 from proto import codec
 from proto.model import Audit
 from proto.tlog import log_origin
-from tests.collector.builders import TENANT, a_key
+from tests.collector.sealing import TENANT, a_key
 from tests.fakes.clock import FakeClock
 
 LOG_KEY = a_key("log")
