@@ -1,5 +1,6 @@
 """What only a ledger on a disk can break: its promise over the end of a process."""
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -106,17 +107,32 @@ def test_a_failing_disk_is_never_acknowledged_and_costs_nothing_later(
         assert said(output, "kept") == set(range(1, 41))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(STRACE is None, reason="needs strace")
 def test_nothing_is_acknowledged_before_it_is_synced(tmp_path: Path) -> None:
-    """A copy of the files taken the moment append returns holds all of it."""
-    ledger, agent = open_ledger(tmp_path), AnAgent()
+    """Between the last write to any file and the word that a batch is kept there is a sync."""
+    trace = tmp_path / "trace"
+    calls = "trace=openat,pwrite64,fdatasync,fsync,write"
+    prefix = [str(STRACE), "-f", "-o", str(trace), "-e", calls, "-s", "16"]
+    output, _ = crashing(tmp_path, 0, 20, 1, prefix=prefix).communicate(timeout=50)
+    if not output:
+        pytest.skip("may not trace processes here")
 
-    for count in range(1, 6):
-        ledger.append(TENANT, [agent.seal()])
-        copy = tmp_path / f"copy{count}"
-        shutil.copytree(TenantFiles(tmp_path).directory(TENANT), copy)
-        found = sqlite3.connect(copy / "ledger.db")
-        assert found.execute("SELECT count(*) FROM batches").fetchone() == (count,)
-        found.close()
+    unsynced: set[str] = set()
+    names: dict[str, str] = {}
+    acknowledged = 0
+    for line in trace.read_text().splitlines():
+        if opened := re.search(r'openat\(.*"(.*?)".*= (\d+)', line):
+            names[opened[2]] = opened[1]
+        elif wrote := re.search(r"pwrite64\((\d+)", line):
+            if not names.get(wrote[1], "").endswith("-shm"):
+                unsynced.add(wrote[1])
+        elif synced := re.search(r"f(?:data)?sync\((\d+)\)\s+= 0", line):
+            unsynced.discard(synced[1])
+        elif re.search(r'write\(1, "kept', line):
+            assert not unsynced, line
+            acknowledged += 1
+    assert acknowledged == 20
 
 
 def test_one_tenants_damaged_file_is_no_other_tenants_trouble(tmp_path: Path) -> None:
