@@ -7,6 +7,7 @@ is read from the log: the same batch is the same value whenever it is read.
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -88,15 +89,15 @@ class AdmittedReader:
         """
         return self._log.mark()
 
-    def read(self, after: int, batches_max: int) -> Chunk:
-        """Return batches behind a position.
+    def chunk(self, after: int, positions_max: int) -> Chunk:
+        """Return batches behind a position, and the cursor to go on from.
 
         Args:
             after: a cursor; 0 for the beginning.
-            batches_max: how many positions to look at, at most.
+            positions_max: how many positions to look at, at most.
 
         Returns:
-            Batches, and the cursor to go on from; the same cursor where there is nothing new.
+            The same cursor where there is nothing new.
 
         Raises:
             LedgerUnavailable: they cannot be read now.
@@ -105,7 +106,7 @@ class AdmittedReader:
         """
         found: list[AdmittedBatch] = []
         upto, size = after, 0
-        for position, outcome in self._log.outcomes(after, batches_max):
+        for position, outcome in self._log.outcomes(after, positions_max):
             if outcome & ADMITTED:
                 batch = self._one(position, is_trusted=bool(outcome & TRUSTED))
                 found.append(batch)
@@ -114,6 +115,34 @@ class AdmittedReader:
             if size >= READ_BYTES_MAX:
                 break
         return Chunk(tuple(found), upto)
+
+    def read(self, after: int, batches_max: int) -> Sequence[AdmittedBatch]:
+        """Return the next batches behind a position; refused ones are passed over.
+
+        Raises:
+            LedgerUnavailable: they cannot be read now.
+            LedgerCorrupt: a file is damaged, or a batch that was admitted cannot be opened any
+                more.
+        """
+        found: list[AdmittedBatch] = []
+        while len(found) < batches_max:
+            chunk = self.chunk(after, batches_max - len(found))
+            if chunk.upto == after:
+                break
+            found.extend(chunk.batches)
+            after = chunk.upto
+        return found
+
+    def received_after(self, position: int) -> int | None:
+        """Return when the first batch behind a position, below the mark, was received.
+
+        Raises:
+            LedgerUnavailable: it cannot be read now.
+            LedgerCorrupt: the file is damaged.
+        """
+        if position >= self._log.mark():
+            return None
+        return self._ledger.received_after(position)
 
     def _one(self, position: int, *, is_trusted: bool) -> AdmittedBatch:
         cached = self._cache.get(position)

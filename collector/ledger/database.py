@@ -124,7 +124,6 @@ def _prepare(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA synchronous=FULL")
     db.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_SIZE_BYTES // PAGE_SIZE_BYTES}")
     db.execute(f"PRAGMA journal_size_limit={JOURNAL_SIZE_BYTES_MAX}")
-    db.execute("PRAGMA trusted_schema=OFF")
     (busy, _, _) = db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
     if busy:
         raise LedgerUnavailable("another process holds the write-ahead log")

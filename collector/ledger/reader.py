@@ -51,6 +51,14 @@ class LedgerReader:
         """Return the position of the newest batch; 0 where there is none."""
         return int(self._one("SELECT coalesce(max(position), 0) FROM batches")[0])
 
+    def received_after(self, position: int) -> int | None:
+        """Return when the first batch behind a position was received, in ns UTC."""
+        row = self._one(
+            "SELECT received FROM batches WHERE position > ? ORDER BY position LIMIT 1",
+            (position,),
+        )
+        return int(row[0]) if row else None
+
     def read(self, after: int, batches_max: int, bytes_max: int) -> Sequence[Stored]:
         """Return batches behind a position, in order; at least one where there is any."""
 

@@ -53,7 +53,7 @@ def sealed(world: World) -> list[str]:
     world.admit_all()
     return [
         one.record.action
-        for batch in world.admitted.read(0, 999).batches
+        for batch in world.admitted.read(0, 999)
         for one in batch.records
         if isinstance(one.record, Audit)
     ]
@@ -67,7 +67,7 @@ def test_what_waits_is_sealed_in_order_as_our_own_and_then_forgotten(world: Worl
 
     assert count == 2
     assert sealed(world) == ["a", "b"]
-    (batch,) = world.admitted.read(0, 9).batches
+    (batch,) = world.admitted.read(0, 9)
     assert (batch.derived, batch.trusted) == (True, True)
     assert batch.agent == world.sealer.agent
     assert source.pending(0, 9) == []
@@ -83,8 +83,8 @@ def test_our_chain_goes_on_over_restarts(tmp_path: Path) -> None:
     world = World(tmp_path)
 
     assert sealed(world) == ["a", "b", "c"]
-    assert [batch.header.seq for batch in world.admitted.read(0, 9).batches] == [1, 2, 3]
-    assert len({batch.header.epoch for batch in world.admitted.read(0, 9).batches}) == 1
+    assert [batch.header.seq for batch in world.admitted.read(0, 9)] == [1, 2, 3]
+    assert len({batch.header.epoch for batch in world.admitted.read(0, 9)}) == 1
 
 
 def test_a_crash_after_the_seal_and_before_the_forgetting_seals_nothing_twice(
@@ -117,7 +117,7 @@ def test_records_that_do_not_fit_one_batch_go_into_the_next(world: World) -> Non
     assert sum(sizes) == 320
     world.admit_all()
     assert world.log.reader.refused() == 0
-    assert max(b.header.raw_bytes for b in world.admitted.read(0, 99).batches) <= RAW_BYTES_MAX
+    assert max(b.header.raw_bytes for b in world.admitted.read(0, 99)) <= RAW_BYTES_MAX
 
 
 def test_a_disk_that_is_full_leaves_everything_waiting() -> None:

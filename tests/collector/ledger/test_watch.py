@@ -23,7 +23,7 @@ def told(world: World) -> list[str]:
     world.admit_all()
     return [
         one.record.rule.id
-        for batch in world.admitted.read(0, 999).batches
+        for batch in world.admitted.read(0, 999)
         for one in batch.records
         if isinstance(one.record, Finding)
     ]
