@@ -1,0 +1,90 @@
+"""The file a process runs, held without opening it, and told apart from every other.
+
+The descriptor is of the file itself, not of a path: it stays true after the process has ended, the
+file was deleted, or another was put in its place. While it is held, unmounting its file system
+fails; so few are held, and not for long.
+"""
+
+import os
+from typing import Final
+
+from msgspec import Struct
+
+from agent.sense.sensors.mounts import MOUNTINFO_BYTES_MAX, remote_mounts
+from agent.sense.sensors.procdir import ProcDir
+from agent.syscalls import FileFacts, facts_of
+
+MOUNTS_MAX: Final = 65_536
+
+ImageKey = tuple[int, int, int, int, int]
+
+
+class Image(Struct, frozen=True):
+    """An executable held by an O_PATH descriptor, which `close` gives back."""
+
+    fd: int
+    facts: FileFacts
+    is_remote: bool
+
+    @property
+    def key(self) -> ImageKey:
+        """What changes whenever the content may have: device, inode, size, mtime, ctime."""
+        return key_of(self.facts)
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether no name leads to the file any more."""
+        return self.facts.links == 0
+
+    def path(self) -> bytes:
+        """Return where the kernel says the file is, or was."""
+        name = f"/proc/self/fd/{self.fd}".encode()
+        return os.readlink(name)  # noqa: PTH115  (bytes, which a Path would decode)
+
+    def close(self) -> None:
+        """Let go of the file; once."""
+        os.close(self.fd)
+
+
+class Images:
+    """Opens images, and knows which mounts lie behind a server that may not answer."""
+
+    def __init__(self) -> None:
+        self._remote: dict[int, bool] = {}
+
+    def open(self, process: ProcDir) -> Image:
+        """Hold the image of a process.
+
+        Raises:
+            PermissionError: no right to it.
+            OSError: the process has ended, or runs no file.
+        """
+        fd = process.open_image()
+        try:
+            facts = facts_of(fd)
+        except OSError:
+            os.close(fd)
+            raise
+        return Image(fd=fd, facts=facts, is_remote=self._is_remote(facts.mount_id, process))
+
+    def forget_mounts(self) -> None:
+        """Read the mounts anew from now on: the kernel gives their numbers to others."""
+        self._remote.clear()
+
+    def _is_remote(self, mount_id: int, process: ProcDir) -> bool:
+        if mount_id not in self._remote:
+            try:
+                self._remote.update(
+                    remote_mounts(process.read_all("mountinfo", MOUNTINFO_BYTES_MAX))
+                )
+            except OSError:
+                return False  # it ended: what could be read a moment ago can be read again
+            if len(self._remote) > MOUNTS_MAX:
+                self._remote.clear()
+            self._remote.setdefault(mount_id, False)
+        return self._remote[mount_id]
+
+
+def key_of(facts: FileFacts) -> ImageKey:
+    """Return what changes whenever the content may have."""
+    return (facts.dev, facts.inode, facts.size, facts.modified, facts.changed)

@@ -1,0 +1,395 @@
+import hashlib
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec import UNSET, Struct
+
+from agent.hostroot import HostRoot
+from agent.sense.ports import Sighting
+from agent.sense.sensors import hashqueue, identity, imagehash
+from agent.sense.sensors.processes import ProcessSensor, ProcessSettings, snapshot
+from proto.model import (
+    DropReason,
+    HealthState,
+    Observation,
+    ObservationKind,
+    Precision,
+    Process,
+)
+from runtime.clock import NS_PER_S, SystemClock
+from tests.agent.sense.sensors.driving import drain, drops_of
+from tests.agent.sense.sensors.hosts import a_golden_host
+from tests.fakes.clock import FakeClock
+
+CLOCK = SystemClock()
+
+
+class Seen(Struct, frozen=True):
+    """An observation of a process, unwrapped."""
+
+    kind: ObservationKind
+    process: Process
+    fact: Observation
+
+
+def seen(told: list[Sighting], pid: int | None = None) -> list[Seen]:
+    """What was told of processes, or of one of them."""
+    return [
+        Seen(fact.kind, fact.subject.value, fact)
+        for fact in told
+        if isinstance(fact, Observation)
+        and isinstance(fact.subject.value, Process)
+        and pid in {None, fact.subject.value.pid}
+    ]
+
+
+def a_sensor(host: HostRoot | None = None, **settings: object) -> ProcessSensor:
+    sensor = ProcessSensor(
+        ProcessSettings(**settings),  # type: ignore[arg-type]
+        host or HostRoot(),
+        CLOCK,
+    )
+    sensor.start(b"")
+    return sensor
+
+
+@pytest.fixture
+def sensor() -> Iterator[ProcessSensor]:
+    """A sensor with events, past its first pass."""
+    made = a_sensor()
+    if not made.descriptors():
+        pytest.skip(f"no process events here: {made.health().reason}")
+    drain(made, CLOCK)
+    yield made
+    made.stop()
+
+
+def until(sensor: ProcessSensor, kind: ObservationKind, pid: int) -> Seen:
+    """Poll when there are events, as the loop does, until a process is told of."""
+    for _ in range(200):
+        select.select(sensor.descriptors(), [], [], 0.05)
+        for found in seen(drain(sensor, CLOCK), pid):
+            if found.kind is kind:
+                return found
+    raise AssertionError(f"{kind} of {pid} never came")
+
+
+def a_program(folder: Path, name: str = "sleeper", padding: int = 0) -> Path:
+    """A binary nobody has hashed yet."""
+    path = folder / name
+    path.write_bytes(Path("/bin/sleep").read_bytes() + os.urandom(8) + bytes(padding))
+    path.chmod(0o755)
+    return path
+
+
+def stopped(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.wait()
+
+
+# ------------------------------------------------------------------------------- the real host
+
+
+def test_the_first_pass_tells_of_every_process_once() -> None:
+    sensor = a_sensor()
+
+    told = drain(sensor, CLOCK)
+    sensor.stop()
+
+    base = [found for found in seen(told) if found.kind is ObservationKind.PROCESS_SEEN]
+    pids = [found.process.pid for found in base]
+    assert len(pids) == len(set(pids))
+    assert {1, os.getpid(), os.getppid()} <= set(pids)
+    assert all(found.fact.event_precision is Precision.POLL for found in base)
+
+
+def test_an_exec_is_told_with_all_that_names_it(sensor: ProcessSensor, tmp_path: Path) -> None:
+    program = a_program(tmp_path)
+    before = CLOCK.wall_ns()
+    child = subprocess.Popen([program, "30"], cwd=tmp_path)
+
+    found = until(sensor, ObservationKind.PROCESS_EXEC, child.pid)
+
+    stopped(child)
+    process = found.process
+    assert (process.exe, process.cwd) == (str(program), str(tmp_path))
+    assert process.argv == (str(program), "30")
+    assert process.sha256 == hashlib.sha256(program.read_bytes()).digest()
+    assert (process.ppid, process.session) == (os.getpid(), os.getsid(0))
+    assert process.user is not UNSET
+    assert found.fact.ancestry[0].pid == os.getpid()
+    assert found.fact.event_precision is Precision.EXACT
+    assert before <= found.fact.event_time <= found.fact.observed_at
+    assert found.fact.source.rung == "procconn"
+
+
+def test_start_times_agree_between_events_and_proc(sensor: ProcessSensor, tmp_path: Path) -> None:
+    child = subprocess.Popen([a_program(tmp_path), "30"])
+
+    found = until(sensor, ObservationKind.PROCESS_EXEC, child.pid)
+
+    again = {process.pid: process for process in snapshot(HostRoot(), CLOCK)}[child.pid]
+    stopped(child)
+    assert found.process.start == again.start
+    assert found.process.boot_id == again.boot_id != bytes(16)
+
+
+def test_every_one_of_many_short_lived_processes_is_told(sensor: ProcessSensor) -> None:
+    loop = "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done"
+    shell = subprocess.Popen(["/bin/sh", "-c", loop])
+
+    told: list[Sighting] = []
+    while shell.poll() is None or select.select(sensor.descriptors(), [], [], 0)[0]:
+        select.select(sensor.descriptors(), [], [], 0.05)
+        told += drain(sensor, CLOCK)
+
+    children = [
+        found
+        for found in seen(told)
+        if found.kind is ObservationKind.PROCESS_EXEC and found.process.ppid == shell.pid
+    ]
+    assert not drops_of(told)
+    assert len(children) == 200
+    assert all(found.fact.ancestry[0].pid == shell.pid for found in children)
+
+
+def test_lost_events_are_declared_and_made_good_at_once(tmp_path: Path) -> None:
+    sensor = a_sensor(receive_buffer_bytes=2304)
+    if not sensor.descriptors():
+        pytest.skip(f"no process events here: {sensor.health().reason}")
+    drain(sensor, CLOCK)
+
+    for _ in range(60):
+        subprocess.run(["/bin/true"], check=True)
+    child = subprocess.Popen([a_program(tmp_path), "30"])
+    time.sleep(0.05)
+    told = drain(sensor, CLOCK)
+
+    stopped(child)
+    sensor.stop()
+    gaps = [drop for drop in drops_of(told) if drop.reason is DropReason.SOURCE_GAP]
+    assert gaps
+    assert gaps[0].count is None
+    assert gaps[0].first is not None
+    assert gaps[0].last is not None
+    assert gaps[0].first <= gaps[0].last
+    assert seen(told, child.pid)[0].process.sha256 is not UNSET
+    assert sensor.health().dropped >= 1
+
+
+def test_the_end_of_a_process_is_told_where_asked_for(tmp_path: Path) -> None:
+    sensor = a_sensor(exits=True)
+    if not sensor.descriptors():
+        pytest.skip(f"no process events here: {sensor.health().reason}")
+    drain(sensor, CLOCK)
+    child = subprocess.Popen([a_program(tmp_path), "30"])
+    until(sensor, ObservationKind.PROCESS_EXEC, child.pid)
+
+    stopped(child)
+    found = until(sensor, ObservationKind.PROCESS_EXIT, child.pid)
+
+    sensor.stop()
+    assert found.process.exe == str(tmp_path / "sleeper")
+
+
+def test_a_large_image_is_hashed_over_many_polls(tmp_path: Path) -> None:
+    sensor = a_sensor()
+    if not sensor.descriptors():
+        pytest.skip(f"no process events here: {sensor.health().reason}")
+    drain(sensor, CLOCK)
+    program = a_program(tmp_path, padding=8 * imagehash.SLICE_BYTES)
+    child = subprocess.Popen([program, "30"])
+    select.select(sensor.descriptors(), [], [], 5)
+
+    polls = 0
+    found: list[Seen] = []
+    while not found:
+        found = seen(list(sensor.poll(CLOCK.boot_ns())), child.pid)
+        polls += 1
+        assert polls < 1000
+
+    stopped(child)
+    sensor.stop()
+    assert polls > 8
+    assert found[0].process.sha256 == hashlib.sha256(program.read_bytes()).digest()
+
+
+def test_an_image_above_the_limit_is_told_unhashed(tmp_path: Path) -> None:
+    sensor = a_sensor(hash_size_bytes_max=1000)
+    if not sensor.descriptors():
+        pytest.skip(f"no process events here: {sensor.health().reason}")
+    drain(sensor, CLOCK)
+    child = subprocess.Popen([a_program(tmp_path), "30"])
+
+    found = until(sensor, ObservationKind.PROCESS_EXEC, child.pid)
+
+    stopped(child)
+    sensor.stop()
+    assert found.process.sha256 is UNSET
+    assert found.process.caveats == (imagehash.TOO_LARGE,)
+
+
+def test_more_new_images_than_can_be_held_are_declared(tmp_path: Path) -> None:
+    sensor = a_sensor(images_held_max=1)
+    if not sensor.descriptors():
+        pytest.skip(f"no process events here: {sensor.health().reason}")
+    drain(sensor, CLOCK)
+
+    children = [
+        subprocess.Popen([a_program(tmp_path, f"sleeper{number}"), "30"]) for number in range(3)
+    ]
+    time.sleep(0.05)
+    told = drain(sensor, CLOCK)
+
+    for child in children:
+        stopped(child)
+    sensor.stop()
+    caveats = [seen(told, child.pid)[0].process.caveats for child in children]
+    drops = [drop for drop in drops_of(told) if drop.reason is DropReason.OVERFLOW]
+    assert (hashqueue.QUEUE_FULL,) in caveats
+    assert sum(drop.count or 0 for drop in drops) == caveats.count((hashqueue.QUEUE_FULL,))
+
+
+def test_an_idle_sensor_wants_nothing_until_the_next_whole_minute(sensor: ProcessSensor) -> None:
+    due = sensor.due()
+
+    assert due is not None
+    assert due % (60 * NS_PER_S) == 0
+    assert 0 < due - CLOCK.boot_ns() <= 60 * NS_PER_S
+
+
+def test_health_says_what_is_not_seen(sensor: ProcessSensor) -> None:
+    health = sensor.health()
+
+    privileged = os.geteuid() == 0
+    assert health.rung == "procconn"
+    assert health.state is (HealthState.OK if privileged else HealthState.DEGRADED)
+    assert ("other users" in health.reason) is not privileged
+    assert health.last_success > 0
+
+
+@pytest.mark.root
+def test_in_a_private_pid_namespace_no_event_is_taken_for_one_of_ours() -> None:
+    script = (
+        "from agent.hostroot import HostRoot\n"
+        "from agent.sense.sensors.processes import ProcessSensor, ProcessSettings\n"
+        "from runtime.clock import SystemClock\n"
+        "import subprocess\n"
+        "sensor = ProcessSensor(ProcessSettings(), HostRoot(), SystemClock())\n"
+        "sensor.start(b'')\n"
+        "subprocess.run(['/bin/true'])\n"
+        "told = sensor.poll(1 << 62)\n"
+        "health = sensor.health()\n"
+        "print(health.rung, health.state.value, len(sensor.descriptors()))\n"
+        "print({c for t in told for c in t.subject.value.caveats})\n"
+        "print(sorted(t.subject.value.pid for t in told)[0], {t.kind.value for t in told})\n"
+    )
+
+    done = subprocess.run(
+        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    if "unshare" in done.stderr:
+        pytest.skip(f"needs the right to make namespaces: {done.stderr.strip()}")
+    assert done.stdout.splitlines() == [
+        "poll degraded 0",
+        "{'foreign pid namespace'}",
+        "1 {'process_seen'}",
+    ]
+
+
+def test_stopping_twice_or_unstarted_is_harmless() -> None:
+    sensor = ProcessSensor(ProcessSettings(), HostRoot(), CLOCK)
+    sensor.stop()
+    assert sensor.poll(0) == []
+    assert sensor.due() is None
+    assert sensor.health().state is HealthState.BLIND
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    sensor.start(b"")
+    sensor.poll(CLOCK.boot_ns())
+    sensor.stop()
+    sensor.stop()
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+# ------------------------------------------------------------------------------ a copied /proc
+
+
+def a_copied_host(tmp_path: Path, clock: FakeClock, **settings: object) -> ProcessSensor:
+    host = HostRoot(a_golden_host("debian12", tmp_path))
+    sensor = ProcessSensor(ProcessSettings(**settings), host, clock)  # type: ignore[arg-type]
+    sensor.start(b"")
+    return sensor
+
+
+def test_without_events_passes_remain_and_that_is_said(tmp_path: Path) -> None:
+    clock = FakeClock()
+    sensor = a_copied_host(tmp_path, clock)
+
+    told = seen(drain(sensor, clock))
+
+    assert sensor.descriptors() == ()
+    assert (sensor.health().rung, sensor.health().state) == ("poll", HealthState.DEGRADED)
+    assert [found.process.pid for found in told] == [1, 2, 812, 850, 857, 900, 901, 902, 1200, 1300]
+    assert told[0].fact.source.coverage == (
+        "processes alive at a pass every 60 s; shorter ones are missed"
+    )
+
+
+def test_a_pass_comes_every_interval_and_tells_only_news(tmp_path: Path) -> None:
+    clock = FakeClock()
+    sensor = a_copied_host(tmp_path, clock, reconcile_interval_s=30)
+    drain(sensor, clock)
+
+    quiet = drain(sensor, clock)
+    clock.forward(30)
+    exe = tmp_path / "debian12" / "proc" / "900" / "exe"
+    exe.unlink()
+    exe.symlink_to("/tmp/evil")
+    told = seen(drain(sensor, clock))
+
+    assert quiet == []
+    assert [(found.process.pid, found.process.exe) for found in told] == [(900, "/tmp/evil")]
+
+
+def test_a_host_without_proc_is_blind_and_says_so(tmp_path: Path) -> None:
+    sensor = ProcessSensor(ProcessSettings(), HostRoot(tmp_path), FakeClock())
+
+    sensor.start(b"")
+
+    health = sensor.health()
+    assert health.state is HealthState.BLIND
+    assert "/proc" in health.reason
+    assert sensor.due() is None
+
+
+def test_processes_beyond_the_limit_are_counted(tmp_path: Path) -> None:
+    clock = FakeClock()
+    sensor = a_copied_host(tmp_path, clock, processes_max=64)
+    for pid in range(5000, 5100):
+        (tmp_path / "debian12" / "proc" / str(pid)).mkdir()
+
+    drain(sensor, clock)
+
+    assert "47 processes beyond the limit" in sensor.health().reason
+
+
+def test_a_snapshot_lists_what_is_there(tmp_path: Path) -> None:
+    host = HostRoot(a_golden_host("debian12", tmp_path))
+
+    listed = {process.pid: process for process in snapshot(host, FakeClock())}
+
+    assert listed[1200].container == "4f" * 32
+    assert listed[2].caveats == (identity.KERNEL_THREAD,)
+    assert len(listed) == 10
