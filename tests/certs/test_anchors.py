@@ -128,6 +128,15 @@ def test_an_authority_on_another_curve_is_refused() -> None:
         anchors.load_root(made.public_bytes(Encoding.PEM))
 
 
+def test_an_authority_with_an_extension_twice_is_refused() -> None:
+    der = anchors.root_der(ROOT)
+    key_usage, basic_constraints = bytes.fromhex("0603551d0f"), bytes.fromhex("0603551d13")
+    twice = x509.load_der_x509_certificate(der.replace(key_usage, basic_constraints))
+
+    with pytest.raises(AuthorityUnusable):
+        anchors.load_root(twice.public_bytes(Encoding.PEM))
+
+
 def test_a_chain_and_an_oversize_file_are_not_one_authority() -> None:
     with pytest.raises(AuthorityUnusable):
         anchors.load_root(ROOT + PKI.tenant.certificate_pem)

@@ -182,6 +182,26 @@ def test_a_certificate_on_an_edwards_key_is_refused() -> None:
     assert caught.value.reason is IdentityReason.ALGORITHM
 
 
+def sequence(content: bytes) -> bytes:
+    assert 128 <= len(content) < 65_536
+    size = len(content).to_bytes(2, "big").lstrip(b"\0")
+    return bytes([0x30, 0x80 | len(size)]) + size + content
+
+
+def test_a_certificate_of_version_1_is_refused() -> None:
+    bare = Odd(uris=(), basic=None, usage=None, purpose=None, issuer=None)
+    der = x509.load_pem_x509_certificate(a_pem(bare)).public_bytes(Encoding.DER)
+    version = bytes.fromhex("a003020102")
+    signed = x509.load_der_x509_certificate(der).tbs_certificate_bytes
+    rest = der[der.index(signed) + len(signed) :]
+    older = sequence(signed[signed.index(version) + len(version) :])
+
+    with pytest.raises(IdentityRefused) as caught:
+        parse_peer(sequence(older + rest), DOMAIN)
+
+    assert caught.value.reason is IdentityReason.VERSION
+
+
 def test_a_chain_is_not_one_certificate() -> None:
     _, issued = a_leaf(PKI.tenant, NOW_NS)
 

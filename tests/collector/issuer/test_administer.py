@@ -235,6 +235,20 @@ def test_an_authority_is_renewed_and_agents_of_both_are_known(tmp_path: Path) ->
     assert an_enrolled_host(house).serial
 
 
+def test_the_collectors_own_authority_is_renewed_in_the_same_way(tmp_path: Path) -> None:
+    house = a_house(tmp_path)
+    house.clock.forward(80 * 86_400)
+    asked = administer.request_authority(house.desk, RequestAuthority(), UID)
+    pem = house.root.sign_collector(parse_request(asked.request), house.clock.wall)
+
+    administer.install_authority(house.desk, InstallAuthority(certificate_pem=pem), UID)
+
+    house.clock.forward(80 * 86_400)
+    key = P256Key.generate()
+    issued = administer.issue_server(house.desk, IssueServer(csr=create_request(key)))
+    assert issued.chain_pem.endswith(pem)
+
+
 def test_a_server_certificate_has_the_names_of_the_settings(tmp_path: Path) -> None:
     house = a_house(tmp_path)
     key = P256Key.generate()

@@ -525,6 +525,35 @@ def test_a_lost_reply_to_coming_back_is_no_second_time(tmp_path: Path) -> None:
     assert fresh.agent.recoveries == 1
 
 
+def test_a_signing_process_that_was_set_back_does_not_come_back(tmp_path: Path) -> None:
+    house = a_house(tmp_path)
+    host = an_enrolled_host(house)
+    host.took(host.renew(house.desk))
+    host.renew(house.desk)
+    house.clock.forward(2 * DAY_S)
+
+    host.generation = 0
+
+    assert reason(house, host.reattest_request(house.desk)) is Refusal.CLONE
+    assert agent_of(house, host).state is State.LOCKED
+
+
+def test_after_a_lock_the_first_enrolment_is_not_answered_again(tmp_path: Path) -> None:
+    house = a_house(tmp_path)
+    host = Host(house.tenant, house.clock)
+    request = host.enroll_request(house.desk, a_secret(house.desk, house.tenant))
+    host.took(enroll(house.desk, request))
+    for _ in range(2):
+        host.took(host.renew(house.desk))
+    host.generation = 0
+    reason(house, host.renew_request(house.desk))
+    assert reason(house, request) is Refusal.LOCKED
+
+    readmit(house.desk, Readmit(peer=host.peer), UID)
+
+    assert reason(house, request) is Refusal.TOKEN
+
+
 def test_a_locked_agent_comes_back_when_an_operator_says_so(tmp_path: Path) -> None:
     house = a_house(tmp_path)
     host = an_enrolled_host(house)

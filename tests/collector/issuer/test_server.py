@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import socket
+import sqlite3
 import struct
 import tempfile
 import time
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 
 from certs.identity import TenantId
+from collector.issuer.agents import State
 from collector.issuer.client import IssuerClient
 from collector.issuer.errors import IssuerBusy, IssuerRefused, IssuerUnready, Refusal
 from collector.issuer.messages import (
@@ -158,6 +160,43 @@ async def test_an_unknown_tenant_is_refused_over_the_socket(tmp_path: Path) -> N
             await client.call(Begin(tenant=TenantId(bytes(16))), Begun)
 
     assert caught.value.reason is Refusal.TENANT
+
+
+@contextlib.contextmanager
+def database_held(house: House) -> Iterator[None]:
+    """Hold the database's one write lock, as a stuck backup would."""
+    path = house.settings.home / "issuer.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("ROLLBACK")
+
+
+async def test_a_database_that_is_held_makes_the_issuer_busy_and_not_deaf(tmp_path: Path) -> None:
+    house = a_house(tmp_path, operation_s_max=1, pending_max=1)
+    host = an_enrolled_host(house)
+    cut_off = Revoke(peer=host.peer, reason="stolen")
+    async with serving(house) as client:
+        await client.call(Begin(tenant=house.tenant), Begun)
+        with database_held(house):
+            with pytest.raises(IssuerBusy, match="slow"):
+                await client.call(cut_off, Standing)
+            with pytest.raises(IssuerBusy, match="too many"):
+                await client.call(cut_off, Standing)
+        await until_free(client, house)
+
+        standing = await client.call(cut_off, Standing)
+
+    assert standing.agent.state is State.REVOKED
+
+
+async def until_free(client: IssuerClient, house: House) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            with contextlib.suppress(IssuerBusy):
+                await client.call(Begin(tenant=house.tenant), Begun)
+                return
+            await asyncio.sleep(0.02)
 
 
 def talk(path: Path, data: bytes) -> bytes:

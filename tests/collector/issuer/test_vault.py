@@ -150,6 +150,32 @@ def test_an_issuer_is_set_up_once(tmp_path: Path) -> None:
         a_vault(tmp_path)
 
 
+def test_where_files_cannot_be_written_nothing_is_set_up_or_asked(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(IssuerUnready):
+        Vault.found(tmp_path / "file" / "issuer", DOMAIN, ROOT.certificate_pem)
+
+    vault = a_vault(tmp_path)
+    tenants = tmp_path / "issuer/tenants"
+    tenants.rmdir()
+    tenants.write_bytes(b"")
+    with pytest.raises(IssuerUnready):
+        vault.request(TENANT)
+
+
+def test_an_authority_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    vault = a_vault(tmp_path)
+    vault.install(TENANT, sign(vault, TENANT))
+    before = vault.tenant(TENANT).certificate_pem
+    following = sign(vault, TENANT)
+    (tmp_path / "issuer/tenants" / str(TENANT) / "authority.before.pem").mkdir()
+
+    with pytest.raises(IssuerUnready):
+        vault.install(TENANT, following)
+
+    assert Vault(tmp_path / "issuer", DOMAIN).tenant(TENANT).certificate_pem == before
+
+
 def test_where_nothing_was_set_up_there_is_no_issuer(tmp_path: Path) -> None:
     with pytest.raises(IssuerUnready) as caught:
         Vault(tmp_path, DOMAIN)
