@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from agent import __version__
 from agent.errors import NotEnrolled
-from agent.identity import AgentIdentity, load_identity, save_identity
+from agent.identity import SIGNING_KEY, AgentIdentity, load_identity, save_identity
 from agent.layout import Owners, give, make_directories
 from agent.sense.seal import HostFacts
 from agent.sense.statements import make_statement
@@ -27,7 +27,7 @@ from certs.trust import Trust
 from proto.model import Split, StatementKind
 from runtime.clock import Clock, boot_id
 
-SIGNING_KEY = "signing.pem"
+
 
 
 class Ask(Struct, frozen=True):

@@ -11,6 +11,7 @@ from certs.identity import AgentId, PeerIdentity, TenantId
 from runtime.files import write_atomic
 
 IDENTITY_BYTES_MAX = 4096
+SIGNING_KEY = "signing.pem"
 _FILE = "identity.json"
 
 

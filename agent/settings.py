@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from runtime.logs import Level, Style
+
 DEFAULT_PATH = "/etc/vedette/agent.toml"
 ENVIRONMENT_PREFIX = "VEDETTE"
 
@@ -83,8 +85,8 @@ class MetricsSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What the daemons print on standard error."""
 
-    level: str = "info"
-    style: str = "json"
+    level: Level = "info"
+    style: Style = "json"
 
 
 class SharedSettings(Struct, frozen=True, kw_only=True):

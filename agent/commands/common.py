@@ -1,7 +1,6 @@
 """What commands share: settings, rows and tables."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,8 +8,7 @@ from pathlib import Path
 
 from agent.config import AgentSettings, read_settings
 from agent.settings import DEFAULT_PATH
-
-CELL_CHARS_MAX = 60
+from proto.rows import lines
 
 
 def settings_of(args: argparse.Namespace) -> AgentSettings:
@@ -32,31 +30,11 @@ def print_rows(
     rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, as_json: bool
 ) -> int:
     """Print rows as JSON Lines, or as a table of some columns; return how many there were."""
-    if as_json:
-        count = 0
-        for row in rows:
-            sys.stdout.write(json.dumps(row, default=str) + "\n")
-            sys.stdout.flush()
-            count += 1
-        return count
-    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
-    widths = [
-        max([len(column), *(len(row[at]) for row in cells)]) for at, column in enumerate(columns)
-    ]
-    for row in ([column.upper() for column in columns], *cells):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write(line.rstrip() + "\n")
-    return len(cells)
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    printable = "".join(
-        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text
-    )
-    if len(printable) <= CELL_CHARS_MAX:
-        return printable
-    return printable[: CELL_CHARS_MAX - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    count = 0
+    for line in lines(rows, columns, as_json=as_json):
+        sys.stdout.write(line + "\n")
+        count += 1
+    return count if as_json else count - 1
 
 
 def say(text: str) -> None:

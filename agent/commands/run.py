@@ -2,7 +2,7 @@
 
 import argparse
 import os
-import random
+import secrets
 import sys
 from pathlib import Path
 
@@ -41,5 +41,7 @@ def run(args: argparse.Namespace) -> int:
         Child(name="sense", argv=(*program, "sense", *config), notifies=True, stop_wait_s=15),
         Child(name="ship", argv=(*program, "ship", *config), notifies=True),
     ]
-    supervisor = Supervisor(children, clock=SystemClock(), random=random.random, env=os.environ)
+    supervisor = Supervisor(
+        children, clock=SystemClock(), random=secrets.SystemRandom().random, env=os.environ
+    )
     return supervisor.run(stop_order=("sense", "ship"))

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         die_with_parent(parent)
     lock = FileLock(Path(settings.paths.sense) / "lock")
     lock.acquire()
-    sense = wiring.build(settings, owned, SystemClock())
+    sense = wiring.build(settings.sense, wiring.Site(settings.paths, owned, SystemClock()))
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 

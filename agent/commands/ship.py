@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import os
-import random
+import secrets
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         seal_privileges()
     if parent:
         die_with_parent(parent)
-    ship = wiring.build(settings, SystemClock(), random.random)
+    ship = wiring.build(settings, SystemClock(), secrets.SystemRandom().random)
     asyncio.run(_until_signal(ship.run, notifier))
     return 0
 

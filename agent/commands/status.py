@@ -13,8 +13,8 @@ import msgspec
 from agent.commands.common import add_json, settings_of
 from agent.config import AgentSettings
 from agent.identity import load_identity
-from agent.sense.headers import Committed, Opened, Receipted, Stopped, decode_notes
 from agent.segments import SegmentId
+from agent.sense.headers import Committed, Opened, Receipted, Stopped, decode_notes
 from proto.uids import show
 
 COLUMNS = ("what", "value")

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from agent.sense.batch import SealingSettings
+from agent.sense.content import ContentSettings
 from agent.sense.outbox import OutboxSettings
 from agent.sense.posture.engine import PostureSettings
 from agent.sense.recorder import RecorderSettings
@@ -35,3 +36,4 @@ class SenseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     recorder: RecorderSettings = RecorderSettings()
     redaction: RedactionSettings = RedactionSettings()
     sensors: SensorSettings = SensorSettings()
+    content: ContentSettings = ContentSettings()

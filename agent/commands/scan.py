@@ -1,0 +1,112 @@
+"""``scan``: one pass over this host, without any collector and without sealing anything."""
+
+import argparse
+import mmap
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from msgspec import structs
+
+from agent.commands.common import add_json, print_rows, say, settings_of
+from agent.commands.doctor import NOBODY
+from agent.config import AgentSettings
+from agent.layout import owners
+from agent.sense import wiring
+from agent.sense.match import indicators, logins
+from agent.sense.match.context import MatchContext
+from agent.sense.ports import Sensor
+from agent.sense.redact import Redactor
+from proto.content.index import MappedIndex
+from proto.model import Finding, Observation
+from proto.rows import FINDING_COLUMNS, finding_row
+from runtime.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
+
+SLICE_MS = 200
+SCAN_S_MAX = 120
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Describe the command."""
+    add_json(parser)
+    parser.add_argument(
+        "--index", type=Path, metavar="FILE", help="match indicators of this .vdx file too"
+    )
+    parser.add_argument(
+        "--seconds", type=int, default=SCAN_S_MAX, help=f"at most so long (default {SCAN_S_MAX})"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print findings as they are found; exit 3 when there are any.
+
+    Raises:
+        BadSettings: the configuration is not allowed (exit 4).
+        ContentError: the index is not one.
+    """
+    settings = settings_of(args)
+    found = (finding_row(finding) for finding in findings(settings, args.index, args.seconds))
+    count = print_rows(found, FINDING_COLUMNS, as_json=args.json)
+    say(f"{count} findings; nothing was sealed or sent")
+    return 3 if count else 0
+
+
+def findings(settings: AgentSettings, index: Path | None, seconds: int) -> Iterator[Finding]:
+    """Yield what one pass over this host finds."""
+    clock = SystemClock()
+    owned, _ = owners(settings.privileges)
+    redactor = Redactor(b"scan", settings.sense.redaction)
+    context = MatchContext(
+        NOBODY.tenant.bytes, NOBODY.agent.bytes, _index(index), None, clock.wall_ns()
+    )
+    with tempfile.TemporaryDirectory(prefix="vedette-scan-") as scratch:
+        paths = structs.replace(settings.paths, state=scratch)
+        Path(paths.sense).mkdir(mode=0o700)
+        site = wiring.Site(paths, owned, clock)
+        end = clock.boot_ns() + seconds * NS_PER_S
+        for name, sensor in wiring.build_sensors(settings.sense, site, NOBODY).items():
+            _progress(name)
+            for sighting in _once(sensor, clock, end):
+                for finding in _judged(sighting, context):
+                    yield redactor.finding(finding)
+    _progress("")
+
+
+def _judged(sighting: object, context: MatchContext) -> tuple[Finding, ...]:
+    if isinstance(sighting, Finding):
+        return (sighting,)
+    if not isinstance(sighting, Observation):
+        return ()
+    return (
+        *indicators.judge(sighting, context),
+        *logins.judge(sighting, context.tenant, context.host),
+    )
+
+
+def _once(sensor: Sensor, clock: Clock, end: int) -> Iterator[object]:
+    """Yield a sensor's sightings until it has nothing due at once."""
+    sensor.start(b"")
+    try:
+        while clock.boot_ns() < end:
+            yield from sensor.poll(clock.boot_ns() + SLICE_MS * NS_PER_MS)
+            due = sensor.due()
+            if due is None or due > clock.boot_ns():
+                return
+    finally:
+        sensor.stop()
+
+
+def _index(path: Path | None) -> MappedIndex:
+    from agent.sense.contentstore import NO_INDICATORS  # noqa: PLC0415
+
+    if path is None:
+        return NO_INDICATORS
+    with path.open("rb") as file:
+        return MappedIndex(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+
+
+def _progress(name: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[Kscanning {name}" if name else "\r\x1b[K")
+        sys.stderr.flush()

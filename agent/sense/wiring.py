@@ -1,0 +1,222 @@
+"""Puts `sense` together: the one place that names its parts."""
+
+import hashlib
+import os
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from agent import __version__
+from agent.doorframes import FromSense, FromShip
+from agent.hostroot import HostRoot
+from agent.identity import SIGNING_KEY, load_identity
+from agent.layout import Owners
+from agent.sense.app import Judge, Parts, Sense
+from agent.sense.content import Content, ContentPorts
+from agent.sense.door import Door
+from agent.sense.match import indicators, logins
+from agent.sense.match.context import MatchContext
+from agent.sense.outbox import Outbox
+from agent.sense.ports import Sensor
+from agent.sense.posture.engine import PostureSensor
+from agent.sense.posture.statements import Subject
+from agent.sense.receipts import ReceiptBook
+from agent.sense.recorder import Recorder
+from agent.sense.redact import Redactor
+from agent.sense.seal import HostFacts
+from agent.sense.sensors.authlog import AuthLogSensor
+from agent.sense.sensors.files import FileSensor
+from agent.sense.sensors.packages import PackageSensor
+from agent.sense.sensors.processes import ProcessSensor
+from agent.sense.sensors.sockets import SocketSensor
+from agent.sense.settings import SenseSettings
+from agent.sense.statements import StatementDesk
+from agent.settings import PathSettings
+from certs.errors import TrustRefused
+from certs.identity import PeerIdentity
+from certs.keyring import load_signing_key
+from certs.signatures import SigningKey
+from certs.trust import TRUST_BYTES_MAX, Trust
+from proto.content.checks import builtin_pack
+from proto.model import Finding, Observation, Split
+from proto.note import NoteKey
+from runtime.clock import Clock, boot_id
+from runtime.errors import Fault, VedetteError
+
+
+class UnknownSensor(VedetteError):
+    """The settings name a sensor that there is not."""
+
+    fault = Fault.OPERATOR
+    exit_code = 4
+
+
+class Site(Struct, frozen=True):
+    """Where and as whom `sense` runs."""
+
+    paths: PathSettings
+    owned: Owners
+    clock: Clock
+
+
+def build(settings: SenseSettings, site: Site) -> Sense:
+    """Return `sense`, not started.
+
+    Args:
+        settings: its sections.
+        site: directories, owners and time.
+
+    Raises:
+        NotEnrolled: there is no identity yet.
+        KeyUnusable: the signing key is missing or exposed.
+        TrustRefused: trust.json cannot be read.
+        UnknownSensor: the settings name a sensor that there is not.
+    """
+    directory = Path(site.paths.sense)
+    identity = load_identity(directory).peer
+    key = load_signing_key(directory / SIGNING_KEY)
+    trust = read_trust(directory)
+    facts = _facts(identity, key, site.owned.split)
+    readers = site.owned.ship_gid if site.owned.split is Split.USERS else None
+    # The door needs the loop behind it and content needs the door: the lane joins them last.
+    lane = _Lane()
+    content = Content(
+        settings.content,
+        ContentPorts(
+            directory=directory / "content",
+            bootstrap=trust.tuf_root,
+            send=lane.send,
+            clock=site.clock,
+            trusted_now=site.clock.wall_ns,
+            random=secrets.SystemRandom().random,
+        ),
+    )
+    sense = Sense(
+        Parts(
+            facts=facts,
+            key=key,
+            verify_key=key.public,
+            clock=site.clock,
+            random=os.urandom,
+            outbox=Outbox(
+                directory / "headers.log", Path(site.paths.outbox), settings.outbox, readers
+            ),
+            door=lane.door(Path(site.paths.door), site.owned.ship_uid, site.clock),
+            door_group=readers,
+            sensors=build_sensors(settings, site, identity),
+            judges=judges(identity, content, site.clock),
+            content=content,
+            redactor=Redactor(_redaction_key(key), settings.redaction),
+            recorder=Recorder(settings.recorder),
+            receipts=_receipts(identity, trust),
+            statements=StatementDesk(key, key.public.raw, facts, site.clock),
+            sealing=settings.sealing,
+        )
+    )
+    lane.behind = sense.take_frame
+    return sense
+
+
+class _Lane:
+    """Frames to and from a door whose loop is made later."""
+
+    def __init__(self) -> None:
+        self.behind: Callable[[FromShip], None] | None = None
+        self._door: Door | None = None
+
+    def door(self, path: Path, peer_uid: int, clock: Clock) -> Door:
+        self._door = Door(path, peer_uid, clock, self._take)
+        return self._door
+
+    def send(self, frame: FromSense) -> None:
+        if self._door is not None:
+            self._door.send(frame)
+
+    def _take(self, frame: FromShip) -> None:
+        if self.behind is not None:
+            self.behind(frame)
+
+
+def build_sensors(
+    settings: SenseSettings, site: Site, identity: PeerIdentity
+) -> Mapping[str, Sensor]:
+    """Return the enabled sensors by name, not started.
+
+    Raises:
+        UnknownSensor: the settings name one that there is not.
+    """
+    host = HostRoot(site.paths.host_root)
+    state, clock, own = Path(site.paths.sense), site.clock, settings.sensors
+    subject = Subject(identity.tenant.bytes, identity.agent.bytes)
+    known: Mapping[str, Callable[[], Sensor]] = {
+        "processes": lambda: ProcessSensor(own.processes, host, clock),
+        "sockets": lambda: SocketSensor(own.sockets, host, clock),
+        "files": lambda: FileSensor(own.files, host, clock, state / "files.db"),
+        "authlog": lambda: AuthLogSensor(own.authlog, host, clock),
+        "packages": lambda: PackageSensor(own.packages, host, clock, state / "packages.db"),
+        "posture": lambda: PostureSensor(host, clock, subject, builtin_pack(), own.posture),
+    }
+    for name in own.enabled:
+        if name not in known:
+            raise UnknownSensor(
+                f"sense.sensors.enabled names {name!r}, which is no sensor",
+                hint=f"the sensors are: {', '.join(known)}",
+            )
+    return {name: known[name]() for name in own.enabled}
+
+
+def judges(identity: PeerIdentity, content: Content, clock: Clock) -> tuple[Judge, ...]:
+    """Return what turns observations into findings."""
+    tenant, host = identity.tenant.bytes, identity.agent.bytes
+
+    def by_indicator(observation: Observation) -> tuple[Finding, ...]:
+        context = MatchContext(tenant, host, content.index, content.stamp(), clock.wall_ns())
+        return indicators.judge(observation, context)
+
+    def by_login(observation: Observation) -> tuple[Finding, ...]:
+        return logins.judge(observation, tenant, host)
+
+    return by_indicator, by_login
+
+
+def read_trust(directory: Path) -> Trust:
+    """Return the trust kept in a directory.
+
+    Raises:
+        TrustRefused: there is none, or it is not one.
+    """
+    try:
+        with (directory / "trust.json").open("rb") as file:
+            return Trust.parse(file.read(TRUST_BYTES_MAX + 1))
+    except OSError as error:
+        raise TrustRefused("there is no trust.json here", hint="enrol the agent again") from error
+
+
+def _receipts(identity: PeerIdentity, trust: Trust) -> ReceiptBook:
+    receipt_keys = [trusted.verify_key for trusted in trust.receipt_keys]
+    return ReceiptBook(
+        identity.tenant.bytes,
+        identity.agent.bytes,
+        {key.key_id: key for key in receipt_keys},
+        [NoteKey(trusted.name, trusted.verify_key) for trusted in trust.log_keys],
+    )
+
+
+def _facts(identity: PeerIdentity, key: SigningKey, split: Split) -> HostFacts:
+    return HostFacts(
+        tenant=identity.tenant.bytes,
+        agent=identity.agent.bytes,
+        key_id=key.public.key_id,
+        boot_id=boot_id(),
+        host_name=socket.gethostname()[:255] or "unnamed",
+        agent_version=__version__,
+        split=split,
+    )
+
+
+def _redaction_key(key: SigningKey) -> bytes:
+    """Return a key of this host that outlives restarts and tells nothing of the one it is from."""
+    return hashlib.sha256(b"vedette/redaction/1" + key.private_bytes()).digest()

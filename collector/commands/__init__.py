@@ -1,0 +1,1 @@
+"""One module a command of ``vedette-collector``; each is imported when it is asked for."""

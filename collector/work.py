@@ -1,0 +1,232 @@
+"""The worker process: everything below the verified mark, for all tenants.
+
+A thread takes turns at the tenants' ledgers; forwarding and the schedule run on the event loop. A
+tenant whose disk fails waits and is tried again; the others go on.
+"""
+
+import asyncio
+import os
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from certs.identity import TenantId
+from certs.keyring import load_signing_key
+from collector import __version__
+from collector.comply.projection import ComplyProjection
+from collector.correlate.projection import CorrelateProjection
+from collector.errors import LedgerError
+from collector.feeds.job import run_once
+from collector.forward.delivery import Tools as ForwardTools
+from collector.forward.forwarder import Forwarder
+from collector.index.projection import IndexProjection
+from collector.ledger.derived import OwnFacts, Sealer
+from collector.ledger.files import TenantFiles
+from collector.ledger.sqlite import SqliteLedger
+from collector.ports import LiveProjection, Projection
+from collector.settings import CollectorSettings
+from collector.tenantwork import AdmittedSource, TenantWork, Tools, WorkSettings, opened
+from runtime.clock import NS_PER_S, Clock, boot_id
+from runtime.errors import VedetteError
+from runtime.logs import logger
+from runtime.supervise import spawn
+
+IDLE_WAIT_S = 0.1
+TICK_S = 1.0
+LOOK_S = 2.0
+FORWARD_THREADS = 4
+
+log = logger(__name__)
+
+
+class Ledgers:
+    """The tenants there are, for forwarding (`collector.forward.forwarder.Ledgers`)."""
+
+    def __init__(self, files: TenantFiles) -> None:
+        self._files = files
+
+    def tenants(self) -> Sequence[TenantId]:
+        """Return every tenant whose batches have been admitted."""
+        return [t for t in self._files.tenants() if self._files.log(t).exists()]
+
+    def source(self, tenant: TenantId) -> AdmittedSource:
+        """Return a tenant's ledger below the mark."""
+        return AdmittedSource(tenant, self._files)
+
+    def forward_path(self, tenant: TenantId) -> Path:
+        """Return the path of a tenant's forward.db."""
+        return self._files.projection(tenant, "forward")
+
+
+class Worker:
+    """Takes turns at every tenant, on one thread.
+
+    Args:
+        tools: shared by all tenants.
+        projections: makes a new set for a tenant.
+        moved: told of a tenant whose mark has moved.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        projections: Callable[[], Sequence[Projection | LiveProjection]],
+        moved: Callable[[TenantId], None],
+    ) -> None:
+        self._tools = tools
+        self._projections = projections
+        self._moved = moved
+        self._tenants: dict[TenantId, TenantWork] = {}
+        self._ticked = 0
+        self._looked = 0
+
+    def turn(self) -> bool:
+        """Take a turn at every tenant; return whether anything moved."""
+        self._look()
+        now = self._tools.clock.monotonic_ns()
+        is_tick = now - self._ticked >= TICK_S * NS_PER_S
+        if is_tick:
+            self._ticked = now
+        moved = [self._one(work, is_tick=is_tick) for work in tuple(self._tenants.values())]
+        return any(moved)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for work in self._tenants.values():
+            work.close()
+        self._tenants.clear()
+
+    def _one(self, work: TenantWork, *, is_tick: bool) -> bool:
+        before = work.mark
+        try:
+            moved = work.turn()
+            if is_tick:
+                work.tick()
+        except LedgerError as error:
+            # Nothing has moved: this tenant is opened anew and tried again.
+            log.warning("tenant waits", tenant=str(work.tenant), reason=str(error))
+            del self._tenants[work.tenant]
+            work.close()
+            return False
+        if work.mark != before:
+            self._moved(work.tenant)
+        return moved > 0
+
+    def _look(self) -> None:
+        """Take up tenants that are new, or whose files failed a while ago."""
+        now = self._tools.clock.monotonic_ns()
+        if self._looked and now - self._looked < LOOK_S * NS_PER_S:
+            return
+        self._looked = now
+        for tenant in self._tools.files.tenants():
+            if tenant not in self._tenants:
+                work = opened(tenant, self._tools, self._projections())
+                if work is not None:
+                    self._tenants[tenant] = work
+
+
+def projections(settings: CollectorSettings) -> Sequence[Projection | LiveProjection]:
+    """Return the projections of one tenant."""
+    return (IndexProjection(), CorrelateProjection(), ComplyProjection(settings=settings.comply))
+
+
+def tools_of(settings: CollectorSettings, clock: Clock) -> Tools:
+    """Return what the work of all tenants shares.
+
+    Raises:
+        KeyUnusable: a key is missing: the collector was not set up.
+    """
+    files = TenantFiles(settings.paths.root)
+    ledger = SqliteLedger(files, clock, os.urandom)
+    own = load_signing_key(settings.paths.own_key)
+    facts = OwnFacts(host_name=socket.gethostname(), version=__version__, boot_id=boot_id())
+    return Tools(
+        domain=settings.trust.domain,
+        files=files,
+        ledger=ledger,
+        sealer=Sealer(own, ledger, facts, clock, os.urandom),
+        own_key=own,
+        log_key=load_signing_key(settings.paths.log_key),
+        clock=clock,
+        settings=WorkSettings(settings.admit, settings.watch),
+    )
+
+
+async def run(
+    settings: CollectorSettings, clock: Clock, stop: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    """Work until told to stop.
+
+    Raises:
+        KeyUnusable: a key is missing: the collector was not set up.
+    """
+    loop = asyncio.get_running_loop()
+    tools = tools_of(settings, clock)
+    files = tools.files
+    pool = ThreadPoolExecutor(FORWARD_THREADS, thread_name_prefix="forward")
+    forwarder = Forwarder(
+        Ledgers(files),
+        settings.forward,
+        ForwardTools(clock=clock, random=secrets.SystemRandom().random, pool=pool),
+    )
+
+    def moved(tenant: TenantId) -> None:
+        loop.call_soon_threadsafe(forwarder.wake, tenant)
+
+    worker = Worker(tools, lambda: projections(settings), moved)
+    scheduler = _schedule(settings, clock)
+    scheduler.start()
+    turns = ThreadPoolExecutor(1, thread_name_prefix="work")
+    try:
+        async with asyncio.TaskGroup() as group:
+            working = spawn(group, _keep_working(worker, turns), "work")
+            forwarding = spawn(group, forwarder.run(), "forward")
+            ready()
+            await stop.wait()
+            working.cancel()
+            forwarding.cancel()
+    finally:
+        scheduler.shutdown(wait=False)
+        turns.shutdown()
+        worker.close()
+        tools.ledger.close()
+        pool.shutdown(cancel_futures=True)
+
+
+async def _keep_working(worker: Worker, thread: ThreadPoolExecutor) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        if not await loop.run_in_executor(thread, worker.turn):
+            await asyncio.sleep(IDLE_WAIT_S)
+
+
+def _schedule(settings: CollectorSettings, clock: Clock) -> AsyncIOScheduler:
+    """Return the schedule: feeds now and at every interval, one run at a time."""
+    scheduler = AsyncIOScheduler()
+    if settings.feeds.sources:
+        scheduler.add_job(
+            _refresh_feeds,
+            "interval",
+            args=(settings, clock),
+            seconds=settings.feeds.interval_s,
+            max_instances=1,
+            coalesce=True,
+            id="feeds",
+        )
+        scheduler.add_job(_refresh_feeds, args=(settings, clock), id="feeds-first")
+    return scheduler
+
+
+def _refresh_feeds(settings: CollectorSettings, clock: Clock) -> None:
+    """Read, compile and publish; runs on a thread of the scheduler's."""
+    try:
+        report = run_once(settings.publishing, clock)
+    except (VedetteError, OSError) as error:
+        # What is published stays; agents stamp it as stale when its signature ages.
+        log.warning("feeds not refreshed", reason=str(error))
+        return
+    log.info("feeds", outcome=report.outcome.value, indicators=report.indicators)
