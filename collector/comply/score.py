@@ -155,7 +155,7 @@ def weigh(
 
 
 def _spoke(latest: Latest | None, rule: CheckRule, as_of: int) -> bool:
-    said = (latest.known, latest.unknown) if latest is not None else ()
+    said = (latest.failed, latest.good, latest.unknown) if latest is not None else ()
     return any(
         one is not None and one.at is not None and freshness(rule, as_of - one.at) > 0
         for one in said

@@ -1,8 +1,8 @@
 """Where one check of one host stands at a time: from what was said of it to what it counts.
 
 Freshness is 1 up to twice the check's interval and falls in a line to 0 at its ``max_age``. It only
-takes credit away: a pass too old is unknown, while a failure stays one however old it is, and so it
-does when the check can no longer be seen. Silence, age and quarantine never make a host look
+takes credit away: a pass too old is unknown, while a failure stays one however old it is, until a
+pass or an exemption is proven by evidence. Silence, age and quarantine never make a host look
 better. What is not upheld of a former exemption counts as unknown without hope: it lowers the score
 and does not raise the upper bound.
 """
@@ -42,6 +42,9 @@ class Host(Struct, frozen=True):
     criticality: int = 1
 
 
+_GOOD: Final = frozenset({CheckState.PASS, CheckState.NOT_APPLICABLE})
+
+
 class Standing(Struct, frozen=True):
     """What a check of a host counts: ``credit`` is how fresh the evidence is, 0 to 1.
 
@@ -60,18 +63,20 @@ _UNREPORTED: Final = Standing(
 
 
 class Latest(Struct):
-    """The newest statement that knows something, and the newest that does not."""
+    """The newest failure, the newest pass or exemption, and the newest that could not tell."""
 
-    known: Statement | None = None
+    failed: Statement | None = None
+    good: Statement | None = None
     unknown: Statement | None = None
 
     def take(self, statement: Statement) -> None:
         """Take a statement in; the order in which statements come does not matter."""
-        if statement.state is CheckState.UNKNOWN:
-            if self.unknown is None or self.unknown.order < statement.order:
-                self.unknown = statement
-        elif self.known is None or self.known.order < statement.order:
-            self.known = statement
+        if statement.state is CheckState.FAIL:
+            self.failed = _newer(self.failed, statement)
+        elif statement.state in _GOOD:
+            self.good = _newer(self.good, statement)
+        else:
+            self.unknown = _newer(self.unknown, statement)
 
 
 def gather(statements: Iterable[Statement]) -> dict[tuple[bytes, str], Latest]:
@@ -101,31 +106,43 @@ def stand(latest: Latest | None, rule: CheckRule, host: Host, as_of: int) -> Sta
         host: as it is enrolled now.
         as_of: nanoseconds UTC.
     """
-    known = latest.known if latest is not None else None
-    unknown = latest.unknown if latest is not None else None
-    if known is None or known.state not in _JUDGED:
-        if unknown is None:
-            return _UNREPORTED
-        return Standing(CheckState.UNKNOWN, unknown.reason, credit=0.0, hope=True)
-    lost_sight = unknown is not None and unknown.order > known.order
-    if known.state is CheckState.FAIL:
-        return _failing(known, rule, as_of, unknown.reason if lost_sight and unknown else "")
-    exempt = known.state is CheckState.NOT_APPLICABLE
-    if lost_sight and unknown is not None:
+    if latest is None:
+        return _UNREPORTED
+    unknown, good, failed = latest.unknown, latest.good, latest.failed
+    if failed is not None:
+        unseen = _not_mended(failed, latest, as_of)
+        if unseen is not None:
+            return _failing(failed, rule, as_of, unseen)
+    if good is None:
+        reason = unknown.reason if unknown is not None else UnknownReason.UNREPORTED.value
+        return Standing(CheckState.UNKNOWN, reason, credit=0.0, hope=True)
+    exempt = good.state is CheckState.NOT_APPLICABLE
+    if unknown is not None and unknown.order > good.order:
         return Standing(CheckState.UNKNOWN, unknown.reason, credit=0.0, hope=not exempt)
-    doubt = _doubt(known, rule, host, as_of)
+    doubt = _doubt(good, rule, host, as_of)
     if doubt is not None:
         return Standing(CheckState.UNKNOWN, doubt.value, credit=0.0, hope=not exempt)
-    credit = 0.0 if exempt or known.at is None else freshness(rule, as_of - known.at)
-    return Standing(known.state, known.reason, credit)
+    credit = 0.0 if exempt or good.at is None else freshness(rule, as_of - good.at)
+    return Standing(good.state, good.reason, credit)
 
 
-_JUDGED: Final = frozenset({CheckState.PASS, CheckState.FAIL, CheckState.NOT_APPLICABLE})
+def _newer(one: Statement | None, two: Statement) -> Statement:
+    return two if one is None or one.order < two.order else one
 
 
-def _failing(known: Statement, rule: CheckRule, as_of: int, unseen: str) -> Standing:
-    credit = 0.0 if known.at is None else freshness(rule, as_of - known.at)
-    reason = known.reason
+def _not_mended(failed: Statement, latest: Latest, as_of: int) -> str | None:
+    """Return why a failure still stands ("" for: it was just seen), None where it was mended."""
+    good, unknown = latest.good, latest.unknown
+    if good is not None and good.order > failed.order:
+        if good.at is None:
+            return UnknownReason.UNPROVEN.value
+        return UnknownReason.FUTURE.value if as_of < good.at else None
+    return unknown.reason if unknown is not None and unknown.order > failed.order else ""
+
+
+def _failing(failed: Statement, rule: CheckRule, as_of: int, unseen: str) -> Standing:
+    credit = 0.0 if failed.at is None else freshness(rule, as_of - failed.at)
+    reason = failed.reason
     if unseen:
         reason = f"not seen since ({unseen}): {reason}"
     elif credit == 0.0:
@@ -133,12 +150,12 @@ def _failing(known: Statement, rule: CheckRule, as_of: int, unseen: str) -> Stan
     return Standing(CheckState.FAIL, reason, credit)
 
 
-def _doubt(known: Statement, rule: CheckRule, host: Host, as_of: int) -> UnknownReason | None:
+def _doubt(good: Statement, rule: CheckRule, host: Host, as_of: int) -> UnknownReason | None:
     """Return why a pass or an exemption is not upheld, None where it is."""
     if not host.trusted:
         return UnknownReason.UNTRUSTED
-    if known.at is None:
+    if good.at is None:
         return UnknownReason.UNPROVEN
-    if as_of < known.at:
+    if as_of < good.at:
         return UnknownReason.FUTURE
-    return None if freshness(rule, as_of - known.at) > 0 else UnknownReason.STALE
+    return None if freshness(rule, as_of - good.at) > 0 else UnknownReason.STALE

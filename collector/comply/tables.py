@@ -1,8 +1,9 @@
 """What the projection keeps of a tenant's hosts, and what scoring reads of it.
 
-Of every (host, check) two statements are kept: the newest that judged, and the newest that could
-not. Which is newer is told by where they lie in what the host sealed, never by a clock: the order
-in which a host's epochs first appeared, then the batch, then the place in it.
+Of every (host, check) three statements are kept: the newest failure, the newest pass or exemption,
+and the newest that could not tell. Which is newer is told by where they lie in what the host
+sealed, never by a clock: the order in which a host's epochs first appeared, then the batch, then
+the place in it.
 """
 
 import sqlite3
@@ -16,6 +17,10 @@ from proto.model import CheckState, Evidence, RecordRef, Score
 
 EVIDENCE_ROWS_MAX: Final = 2048
 DIGEST_BYTES: Final = 32
+
+# Each kind of statement has a row of its own.
+_UNKNOWN: Final = 0
+_KINDS: Final = {CheckState.PASS: 1, CheckState.NOT_APPLICABLE: 1, CheckState.FAIL: 2}
 
 SCHEMA: Final = """
 create table hosts (
@@ -34,7 +39,7 @@ create table epochs (
 create table verdicts (
     agent blob not null,
     check_id text not null,
-    known integer not null,
+    kind integer not null,
     rank integer not null,
     seq integer not null,
     idx integer not null,
@@ -43,7 +48,7 @@ create table verdicts (
     reason text not null,
     version text not null,
     evidence blob not null,
-    primary key (agent, check_id, known)
+    primary key (agent, check_id, kind)
 ) without rowid;
 create table evidence (
     agent blob not null,
@@ -126,7 +131,7 @@ def keep_verdict(db: sqlite3.Connection, said: Said) -> bool:
         (
             said.ref.agent,
             said.check,
-            int(said.state is not CheckState.UNKNOWN),
+            _KINDS.get(said.state, _UNKNOWN),
             said.rank,
             said.ref.seq,
             said.ref.index,

@@ -50,7 +50,10 @@ class Unseen(VedetteError):
 class NamedEntry(Protocol):
     """A name in a directory."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name, without its directory."""
+        ...
 
 
 class HostFiles(Protocol):

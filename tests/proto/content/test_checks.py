@@ -26,7 +26,8 @@ MANDATED = {"audit_recorder", "host_firewall", "time_sync"}
 
 
 def a_raw_check(**changes: object) -> dict[str, object]:
-    return json.decode(json.encode(CHECKS[2])) | changes
+    raw: dict[str, object] = json.decode(json.encode(CHECKS[2]))
+    return raw | changes
 
 
 def a_raw_pack(*checks: object, **changes: object) -> bytes:

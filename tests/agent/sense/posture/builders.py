@@ -1,6 +1,7 @@
 """Hosts and checks that posture tests build on."""
 
 import json
+from collections.abc import Mapping
 
 from msgspec import structs
 
@@ -80,6 +81,6 @@ def a_check(name: str = "linux.file.passwd_unalterable", **changes: object) -> C
     return structs.replace(found, **changes)
 
 
-def a_reading(facts: dict[str, object] | None = None, unknown: str = "") -> Reading:
+def a_reading(facts: Mapping[str, object] | None = None, unknown: str = "") -> Reading:
     digest = json.dumps([facts, unknown]).encode()[:32].ljust(32, b"\0")
     return Reading(digest, unknown, facts or {})

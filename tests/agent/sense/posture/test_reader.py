@@ -1,4 +1,5 @@
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,7 @@ def test_a_timeout_is_not_kept_but_a_refusal_and_an_answer_are() -> None:
     for reason in (UnknownReason.TIMEOUT, UnknownReason.DENIED):
         for _ in range(2):
             with pytest.raises(Unseen):
-                reader.once(reason.value, lambda reason=reason: refuse(reason))
+                reader.once(reason.value, partial(refuse, reason))
     kept = [reader.once("answer", lambda: len(calls)) for _ in range(2)]
     reader.forget()
 
