@@ -1,0 +1,106 @@
+"""The four socket tables, each from the best source that gives it, and what is new in them.
+
+Keys differ between sources, so each source is compared with itself: when the kernel's answer is
+refused for a while, nothing known is forgotten.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+from agent.hostroot import HostFileError, HostFileMissing, HostRoot
+from agent.sense.sensors.inetdiag import DiagRefused, InetDiag
+from agent.sense.sensors.procnet import ProcNet
+from agent.sense.sensors.sockrow import SocketRow
+from agent.sense.sensors.socksweep import Sweep
+
+INETDIAG: Final = "inetdiag"
+PROCNET: Final = "procnet"
+
+
+class TableLimits(Struct, frozen=True):
+    """How many sockets of one table are followed, and told of at one look."""
+
+    sockets_max: int
+    new_max: int
+
+
+class SocketTables:
+    """Reads the tables of the host's network.
+
+    Args:
+        host: where /proc is.
+        limits: of each table.
+        is_host_network: our own network is the host's, so the kernel answers for it; if not, its
+            tables are read through process 1.
+    """
+
+    def __init__(self, host: HostRoot, limits: TableLimits, *, is_host_network: bool) -> None:
+        self._text = ProcNet(host, "self" if is_host_network else "1")
+        self._limits = limits
+        self._asks_kernel = is_host_network
+        self._known: dict[tuple[str, str], set[bytes]] = {}
+        self._problems: dict[str, str] = {}
+        self._rungs: dict[str, str] = {}
+        self._omitted = 0
+        self.has_more = False
+
+    @property
+    def rung(self) -> str:
+        """The sources that gave the tables last read."""
+        rungs = set(self._rungs.values())
+        return "+".join(sorted(rungs)) if rungs else "none"
+
+    @property
+    def problems(self) -> list[str]:
+        """What kept a table from being read, or read well."""
+        return sorted(set(self._problems.values()))
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether no table could be read."""
+        return not self._rungs and bool(self._problems)
+
+    def new_rows(self, protocol: str) -> list[SocketRow]:
+        """Return the sockets of a table that were not in it at the last look.
+
+        Where there were too many at once, ``has_more`` becomes true: look again.
+        """
+        self._problems.pop(protocol, None)
+        if self._asks_kernel:
+            try:
+                return self._kernel_rows(protocol)
+            except DiagRefused as error:
+                self._problems[protocol] = error.message
+        try:
+            return self._swept(protocol, PROCNET, self._text)
+        except HostFileMissing:
+            # No such protocol in this kernel: nothing to see, and so nothing missed.
+            self._rungs.pop(protocol, None)
+            self._problems.pop(protocol, None)
+        except HostFileError as error:
+            self._rungs.pop(protocol, None)
+            self._problems[protocol] = error.message
+        return []
+
+    def _kernel_rows(self, protocol: str) -> list[SocketRow]:
+        diag = InetDiag()
+        try:
+            return self._swept(protocol, INETDIAG, diag)
+        finally:
+            diag.close()
+
+    def _swept(self, protocol: str, rung: str, source: InetDiag | ProcNet) -> list[SocketRow]:
+        known = self._known.get((protocol, rung), set())
+        sweep = Sweep(known, keys_max=self._limits.sockets_max, new_max=self._limits.new_max)
+        source.sweep(protocol, sweep)
+        self._known[protocol, rung] = sweep.now
+        self._rungs[protocol] = rung
+        self._omitted += sweep.omitted
+        self.has_more = self.has_more or sweep.has_more
+        return sweep.new
+
+    def take_omitted(self) -> int:
+        """Return how many sockets beyond the limit were not looked at since this was asked last."""
+        omitted, self._omitted = self._omitted, 0
+        return omitted

@@ -1,0 +1,292 @@
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.hostroot import HostRoot
+from agent.sense.ports import Sighting
+from agent.sense.sensors.sockets import SocketSensor, SocketSettings, snapshot
+from proto.model import (
+    Endpoint,
+    HealthState,
+    Observation,
+    ObservationKind,
+    Precision,
+    Process,
+)
+from runtime.clock import NS_PER_S, SystemClock
+from tests.agent.sense.sensors.driving import drain, drops_of
+from tests.agent.sense.sensors.hosts import a_golden_host
+from tests.fakes.clock import FakeClock
+
+Ends = tuple[ObservationKind, Endpoint, Process | None]
+
+
+class RealTime(FakeClock):
+    """A clock that begins now and is moved by hand, so that a look need not be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        real = SystemClock()
+        self.wall, self.monotonic, self.boot = (
+            real.wall_ns(),
+            real.monotonic_ns(),
+            real.boot_ns(),
+        )
+
+
+def seen(told: list[Sighting], port: int | None = None) -> list[Ends]:
+    return [
+        (fact.kind, fact.subject.value, fact.process)
+        for fact in told
+        if isinstance(fact, Observation)
+        and isinstance(fact.subject.value, Endpoint)
+        and port in {None, fact.subject.value.local_port, fact.subject.value.remote_port}
+    ]
+
+
+@pytest.fixture
+def clock() -> RealTime:
+    return RealTime()
+
+
+@pytest.fixture
+def sensor(clock: RealTime) -> Iterator[SocketSensor]:
+    """A sensor of the real host, past its first look."""
+    made = SocketSensor(SocketSettings(), HostRoot(), clock)
+    made.start(b"")
+    drain(made, clock)
+    yield made
+    made.stop()
+
+
+def look(sensor: SocketSensor, clock: FakeClock) -> list[Sighting]:
+    clock.forward(10)
+    return drain(sensor, clock)
+
+
+def test_a_new_listener_is_told_with_the_process_that_holds_it(
+    sensor: SocketSensor, clock: RealTime
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        told = look(sensor, clock)
+        again = look(sensor, clock)
+        port = listener.getsockname()[1]
+
+    [(kind, endpoint, process)] = seen(told, port)
+    assert kind is ObservationKind.SOCKET_LISTEN
+    assert (endpoint.local_address, endpoint.remote_address) == ("127.0.0.1", None)
+    assert process is not None
+    assert process.pid == os.getpid()
+    assert seen(again, port) == []
+
+
+def test_a_connection_is_told_from_both_its_ends(sensor: SocketSensor, clock: RealTime) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        look(sensor, clock)
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            accepted, _ = listener.accept()
+            told = look(sensor, clock)
+            accepted.close()
+            caller_port = caller.getsockname()[1]
+
+    found = seen(told, port)
+    assert {kind for kind, _, _ in found} == {ObservationKind.SOCKET_OPEN}
+    assert {(end.local_port, end.remote_port) for _, end, _ in found} == {
+        (port, caller_port),
+        (caller_port, port),
+    }
+    assert {process.pid if process else None for _, _, process in found} == {os.getpid()}
+
+
+def test_a_connection_that_is_over_is_seen_lingering(sensor: SocketSensor, clock: RealTime) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        caller = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = listener.accept()
+        caller.close()
+        accepted.close()
+        told = look(sensor, clock)
+
+    [(kind, endpoint, process)] = [ends for ends in seen(told, port) if ends[1].remote_port == port]
+    assert (kind, endpoint.state) == (ObservationKind.SOCKET_OPEN, "time_wait")
+    assert (process, endpoint.inode) == (None, None)
+
+
+def test_a_connection_that_was_told_is_not_told_again_when_it_ends(
+    sensor: SocketSensor, clock: RealTime
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        caller = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = listener.accept()
+        look(sensor, clock)
+        caller.close()
+        accepted.close()
+        told = look(sensor, clock)
+
+    assert seen(told, port) == []
+
+
+def test_the_first_look_tells_what_stands(clock: RealTime) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sensor = SocketSensor(SocketSettings(), HostRoot(), clock)
+        sensor.start(b"")
+        told = drain(sensor, clock)
+        sensor.stop()
+
+        assert len(seen(told, listener.getsockname()[1])) == 1
+    assert all(
+        fact.event_precision is Precision.POLL for fact in told if isinstance(fact, Observation)
+    )
+
+
+def test_looks_fall_on_a_shared_tick(sensor: SocketSensor, clock: RealTime) -> None:
+    due = sensor.due()
+
+    assert due is not None
+    assert due % (10 * NS_PER_S) == 0
+    assert 0 < due - clock.boot_ns() <= 10 * NS_PER_S
+    assert sensor.descriptors() == ()
+
+
+def test_health_says_what_is_not_seen(sensor: SocketSensor) -> None:
+    health = sensor.health()
+
+    privileged = os.geteuid() == 0
+    assert health.rung == "inetdiag"
+    assert health.state is (HealthState.OK if privileged else HealthState.DEGRADED)
+    assert ("other users" in health.reason) is not privileged
+
+
+def test_a_golden_host_is_told_in_full(tmp_path: Path) -> None:
+    clock = FakeClock()
+    root = a_golden_host("debian12", tmp_path)
+    (root / "proc/1/net/dev").unlink()
+    (root / "proc/1/net/dev").touch()  # so that the network is not ours
+    sensor = SocketSensor(SocketSettings(), HostRoot(root), clock)
+    sensor.start(b"")
+
+    told = drain(sensor, clock)
+
+    kinds = [kind for kind, _, _ in seen(told)]
+    assert kinds.count(ObservationKind.SOCKET_LISTEN) == 3
+    assert kinds.count(ObservationKind.SOCKET_OPEN) == 5
+    assert not drops_of(told)
+    health = sensor.health()
+    assert (health.rung, health.state) == ("procnet", HealthState.DEGRADED)
+    assert "read through process 1" in health.reason
+
+
+def test_more_new_sockets_than_one_look_tells_follow_at_once(
+    tmp_path: Path, clock: RealTime
+) -> None:
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(40)]
+    ports = {listener.getsockname()[1] for listener in listeners}
+    sensor = SocketSensor(SocketSettings(new_sockets_max=16), HostRoot(), clock)
+    sensor.start(b"")
+
+    told = drain(sensor, clock)
+
+    sensor.stop()
+    for listener in listeners:
+        listener.close()
+    assert ports <= {endpoint.local_port for _, endpoint, _ in seen(told)}
+
+
+def test_sockets_beyond_the_limit_are_declared(tmp_path: Path) -> None:
+    clock = FakeClock()
+    root = a_golden_host("debian12", tmp_path)
+    (root / "proc/1/net/dev").unlink()
+    line = "   {0}: 00000000:{0:04X} 00000000:0000 0A 0:0 0:0 0 0 0 {0} 1\n"
+    (root / "proc/1/net/tcp").write_text("head\n" + "".join(map(line.format, range(1, 1001))))
+    (root / "proc/1/net/dev").touch()
+    sensor = SocketSensor(SocketSettings(sockets_max=256), HostRoot(root), clock)
+    sensor.start(b"")
+
+    [drop] = drops_of(drain(sensor, clock))
+
+    assert drop.count is not None
+    assert drop.count > 700
+    assert sensor.health().dropped == drop.count
+
+
+def test_a_look_with_no_time_left_goes_on_at_the_next_poll(clock: RealTime) -> None:
+    sensor = SocketSensor(SocketSettings(), HostRoot(), clock)
+    sensor.start(b"")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        told = drain(sensor, clock, slice_ns=0)
+        port = listener.getsockname()[1]
+
+    sensor.stop()
+    assert len(seen(told, port)) == 1
+
+
+def test_a_host_without_proc_is_blind_and_says_so(tmp_path: Path) -> None:
+    sensor = SocketSensor(SocketSettings(), HostRoot(tmp_path), FakeClock())
+
+    sensor.start(b"")
+
+    assert sensor.health().state is HealthState.BLIND
+    assert "/proc" in sensor.health().reason
+    assert (sensor.due(), sensor.poll(0)) == (None, [])
+
+
+def test_stopping_twice_or_unstarted_is_harmless() -> None:
+    clock = SystemClock()
+    sensor = SocketSensor(SocketSettings(), HostRoot(), clock)
+    sensor.stop()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    sensor.start(b"")
+    sensor.poll(clock.boot_ns())
+    sensor.stop()
+    sensor.stop()
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert sensor.cursor() == b""
+
+
+@pytest.mark.root
+def test_in_a_private_network_the_hosts_sockets_are_read_through_process_1() -> None:
+    script = (
+        "import sys\n"
+        "from agent.hostroot import HostRoot\n"
+        "from agent.sense.sensors.sockets import snapshot\n"
+        "from runtime.clock import SystemClock\n"
+        "ports = [end.local_port for end, listens, _ in snapshot(HostRoot(), SystemClock())]\n"
+        "print(int(sys.argv[1]) in ports)\n"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+
+        done = subprocess.run(
+            ["unshare", "--net", sys.executable, "-c", script, port],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    if "unshare" in done.stderr:
+        pytest.skip(f"needs the right to make namespaces: {done.stderr.strip()}")
+    assert done.stdout == "True\n"
+
+
+def test_a_snapshot_lists_what_is_there(tmp_path: Path) -> None:
+    root = a_golden_host("debian12", tmp_path)
+    (root / "proc/1/net/dev").unlink()
+    (root / "proc/1/net/dev").touch()
+
+    listed = list(snapshot(HostRoot(root), FakeClock()))
+
+    listening = {end.local_port: process for end, listens, process in listed if listens}
+    assert set(listening) == {22, 68}
+    assert listening[22] is not None
+    assert listening[22].name == "sshd"
+    assert len(listed) == 8

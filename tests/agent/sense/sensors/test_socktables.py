@@ -1,0 +1,120 @@
+import socket
+from pathlib import Path
+
+import pytest
+
+from agent.hostroot import HostRoot
+from agent.sense.sensors import socktables
+from agent.sense.sensors.inetdiag import DiagRefused, InetDiag
+from agent.sense.sensors.sockrow import PROTOCOLS
+from agent.sense.sensors.socktables import SocketTables, TableLimits
+from tests.agent.sense.sensors.hosts import a_golden_host
+
+LIMITS = TableLimits(sockets_max=10_000, new_max=10_000)
+
+
+@pytest.fixture
+def a_refusing_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel whose sock_diag module is not there."""
+
+    def refuse(self: InetDiag) -> None:
+        raise DiagRefused("sock_diag: No such file or directory")
+
+    monkeypatch.setattr(InetDiag, "__init__", refuse)
+
+
+def test_a_private_network_reads_the_hosts_through_process_1(tmp_path: Path) -> None:
+    root = a_golden_host("debian12", tmp_path)
+    for protocol in PROTOCOLS:
+        (root / "proc" / "812" / "net" / protocol).unlink()  # what `self` leads to
+    tables = SocketTables(HostRoot(root), LIMITS, is_host_network=False)
+
+    counts = [len(tables.new_rows(protocol)) for protocol in PROTOCOLS]
+
+    assert counts == [3, 3, 2, 0]
+    assert tables.rung == socktables.PROCNET
+    assert not tables.problems
+
+
+def test_only_news_are_told_at_the_next_look(tmp_path: Path) -> None:
+    host = HostRoot(a_golden_host("debian12", tmp_path))
+    tables = SocketTables(host, LIMITS, is_host_network=False)
+    tables.new_rows("tcp")
+
+    assert tables.new_rows("tcp") == []
+
+
+@pytest.mark.usefixtures("a_refusing_kernel")
+def test_where_the_kernel_refuses_its_text_is_read_and_that_is_said(tmp_path: Path) -> None:
+    tables = SocketTables(
+        HostRoot(a_golden_host("debian12", tmp_path)), LIMITS, is_host_network=True
+    )
+
+    rows = tables.new_rows("tcp")
+
+    assert len(rows) == 3
+    assert tables.rung == socktables.PROCNET
+    assert tables.problems == ["sock_diag: No such file or directory"]
+    assert not tables.is_blind
+
+
+def test_a_kernel_that_answers_again_does_not_tell_all_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tables = SocketTables(HostRoot(), LIMITS, is_host_network=True)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        tables.new_rows("tcp")
+        if tables.rung != socktables.INETDIAG:
+            pytest.skip("this kernel has no sock_diag")
+
+        with monkeypatch.context() as patch:
+
+            def refuse(self: InetDiag) -> None:
+                raise DiagRefused("sock_diag: for a while")
+
+            patch.setattr(InetDiag, "__init__", refuse)
+            tables.new_rows("tcp")
+            refused_rung = tables.rung
+        rows = tables.new_rows("tcp")
+
+    assert refused_rung == socktables.PROCNET
+    assert tables.problems == []
+    assert not [row for row in rows if row.endpoint.local_port == port]
+
+
+@pytest.mark.usefixtures("a_refusing_kernel")
+def test_a_protocol_this_kernel_does_not_have_is_no_problem(tmp_path: Path) -> None:
+    root = a_golden_host("debian12", tmp_path)
+    (root / "proc" / "812" / "net" / "tcp6").unlink()
+    tables = SocketTables(HostRoot(root), LIMITS, is_host_network=True)
+
+    assert tables.new_rows("tcp6") == []
+    assert tables.problems == []
+
+
+def test_without_any_table_the_sensor_is_blind(tmp_path: Path) -> None:
+    root = a_golden_host("debian12", tmp_path)
+    table = root / "proc" / "1" / "net" / "tcp"
+    table.unlink()
+    table.mkdir()
+    tables = SocketTables(HostRoot(root), LIMITS, is_host_network=False)
+
+    tables.new_rows("tcp")
+
+    assert tables.is_blind
+    assert tables.rung == "none"
+    assert "not a regular file" in tables.problems[0]
+
+
+def test_limits_hold_and_are_said(tmp_path: Path) -> None:
+    host = HostRoot(a_golden_host("debian12", tmp_path))
+    few = SocketTables(host, TableLimits(sockets_max=100, new_max=2), is_host_network=False)
+    fewer = SocketTables(host, TableLimits(sockets_max=2, new_max=100), is_host_network=False)
+
+    first, more, second = len(few.new_rows("tcp")), few.has_more, len(few.new_rows("tcp"))
+    fewer.new_rows("tcp")
+
+    assert (first, more, second) == (2, True, 1)
+    assert fewer.take_omitted() > 0
+    assert fewer.take_omitted() == 0
