@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -578,3 +580,43 @@ def test_every_certificate_ever_issued_has_a_number_of_its_own(tmp_path: Path) -
 
     assert len(serials) == 10
     assert isinstance(host.renew(house.desk), Issued)
+
+
+ENROL_UNTIL_KILLED = """
+import sys
+from collector.issuer.desk import Desk
+from certs.identity import TenantId
+from tests.collector.issuer.builders import Host, a_secret, some_settings
+from tests.fakes.clock import FakeClock
+from pathlib import Path
+
+clock = FakeClock()
+desk = Desk(some_settings(Path(sys.argv[1])), clock)
+tenant = TenantId.parse(sys.argv[2])
+while True:
+    host = Host(tenant, clock)
+    issued = host.enroll(desk, a_secret(desk, tenant))
+    print(issued.serial.hex(), flush=True)
+"""
+
+
+def test_what_was_answered_is_there_after_the_process_was_killed(tmp_path: Path) -> None:
+    house = a_house(tmp_path)
+    house.desk.close()
+    command = [sys.executable, "-c", ENROL_UNTIL_KILLED, str(tmp_path), str(house.tenant)]
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        answered = [bytes.fromhex(child.stdout.readline().strip()) for _ in range(10)]
+        child.kill()
+        answered += [bytes.fromhex(line) for line in child.stdout if len(line) == 41]
+
+    house = reopened(house)
+    with house.desk.store.reading() as db:
+        kept = {serial for (serial,) in db.execute("SELECT serial FROM certificates")}
+        used = db.execute("SELECT count(*) FROM tokens WHERE used_ns IS NOT NULL").fetchone()
+    house.desk.close()
+
+    assert set(answered) <= kept
+    assert used == (len(kept),)
