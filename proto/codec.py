@@ -13,7 +13,7 @@ reports it as ``newer`` so that it can be decoded again after an upgrade.
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from google.protobuf.descriptor import FieldDescriptor
@@ -23,6 +23,8 @@ from msgspec import UNSET, inspect
 from proto import model
 from proto.errors import Malformed, TooLarge
 from proto.vedette.v1 import envelope_pb2, record_pb2, statement_pb2
+
+M = TypeVar("M", bound=Message)
 
 _Decode = Callable[[Any, list[bool]], Any]
 _Encode = Callable[[Any], Any]
@@ -412,3 +414,20 @@ def decode_statement(data: bytes) -> model.Statement:
     message = statement_pb2.Statement()
     _parse(message, data, model.HEADER_BYTES_MAX)
     return cast("model.Statement", _STATEMENT.decode(message, [False]))
+
+
+def parse_message(kind: type[M], data: bytes, size_bytes_max: int) -> M:
+    """Decode a message of a service, which has no struct in the model, from untrusted bytes.
+
+    Raises:
+        TooLarge: over the limit.
+        Malformed: not a message of this kind.
+    """
+    if len(data) > size_bytes_max:
+        raise TooLarge(f"{len(data)} bytes, at most {size_bytes_max} allowed")
+    message = kind()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise Malformed("not a protobuf message of the expected kind") from error
+    return message

@@ -6,6 +6,7 @@ from msgspec import UNSET
 from proto import codec, model
 from proto.errors import Malformed, TooLarge, WireError
 from proto.vedette.v1 import record_pb2
+from proto.vedette.v1.envelope_pb2 import Reply
 from tests.proto.builders import a_finding, a_process, values_of
 
 RECORDS = [
@@ -151,3 +152,13 @@ def test_a_body_gives_back_the_exact_bytes_of_its_records() -> None:
     body = model.Body(seed=bytes(range(32)), records=(b"\x0a\x00", b"not even protobuf"))
 
     assert codec.decode_body(codec.encode_body(body)) == body
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_service_message_or_our_own_error(data: bytes) -> None:
+    try:
+        message = codec.parse_message(Reply, data, size_bytes_max=150)
+    except WireError as error:
+        assert isinstance(error, TooLarge) == (len(data) > 150)  # noqa: PT017  (both are right)
+    else:
+        assert codec.parse_message(Reply, message.SerializeToString(), 1000) == message
