@@ -1,1 +1,1 @@
-"""Local readers: one file a kind of thing; `agent.sense.wiring` names them all."""
+"""Local readers: one file a kind of thing; the table in `table` names them all."""

@@ -1,0 +1,39 @@
+"""Every sensor of a host, by name. A literal table: nothing is found by scanning, nothing plugs in.
+
+The posture engine, which judges what its probes read, is not one of these readers.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from msgspec import Struct
+
+from agent.hostroot import HostRoot
+from agent.sense.ports import Sensor
+from agent.sense.sensors.authlog import AuthLogSensor
+from agent.sense.sensors.files import FileSensor
+from agent.sense.sensors.packages import PackageSensor
+from agent.sense.sensors.processes import ProcessSensor
+from agent.sense.sensors.sockets import SocketSensor
+from runtime.clock import Clock
+
+
+class SensorPlace(Struct, frozen=True):
+    """Where a sensor looks, by which clock, and the directory where it keeps what it told."""
+
+    host: HostRoot
+    clock: Clock
+    state: Path
+
+
+# Takes the sensor's own section of the settings.
+SensorFactory = Callable[[Any, SensorPlace], Sensor]
+
+SENSORS: Final[Mapping[str, SensorFactory]] = {
+    "processes": lambda own, at: ProcessSensor(own, at.host, at.clock),
+    "sockets": lambda own, at: SocketSensor(own, at.host, at.clock),
+    "files": lambda own, at: FileSensor(own, at.host, at.clock, at.state / "files.db"),
+    "authlog": lambda own, at: AuthLogSensor(own, at.host, at.clock),
+    "packages": lambda own, at: PackageSensor(own, at.host, at.clock, at.state / "packages.db"),
+}
