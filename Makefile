@@ -12,6 +12,13 @@ PYTHON := $(shell for name in python3 python3.13 python3.12 python3.11; do \
 	&& echo "$$name" && break; done)
 endif
 
+# The daemons give up root for users of their own, who have to be able to run this Python: one that
+# lives in somebody's home cannot be, so the system's own comes first for the environment itself.
+ifndef BASE_PYTHON
+BASE_PYTHON := $(shell /usr/bin/python3 -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && echo /usr/bin/python3 || echo "$(PYTHON)")
+endif
+
 BIN := .venv/bin
 TOOLS := .venv/.tools
 RUN := .venv/.run
@@ -52,9 +59,9 @@ install = { $(UV) $(1) || { echo "set-up: again with pip"; $(PIP) $(1); }; }
 
 $(TOOLS): requirements/build.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later with pip is needed" >&2; exit 1; }
-	@echo "set-up: installer, for $$($(PYTHON) -V)"
+	@echo "set-up: installer, for $$($(BASE_PYTHON) -V)"
 	@rm -f .venv/pyvenv.cfg $(BIN)/python*  # an older one may belong to another Python
-	@$(PYTHON) -m venv --without-pip .venv
+	@$(BASE_PYTHON) -m venv --without-pip .venv
 	@$(PIP) --require-hashes -r requirements/build.txt
 	@touch $@
 
