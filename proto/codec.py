@@ -320,6 +320,24 @@ def decode_record(data: bytes) -> tuple[model.Record | None, bool]:
     return record, newer[0]
 
 
+def encode_envelope(header: bytes, signature: bytes, body: bytes) -> bytes:
+    """Return the bytes of an envelope, as it is stored and sent; nothing in it is touched."""
+    message = envelope_pb2.Envelope(header=header, signature=signature, body=body)
+    return message.SerializeToString()
+
+
+def decode_envelope(data: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return header, signature and body of an envelope, nothing in them verified.
+
+    Raises:
+        TooLarge: over the limit of a message.
+        Malformed: not an envelope.
+    """
+    message = envelope_pb2.Envelope()
+    _parse(message, data, model.MESSAGE_BYTES_MAX)
+    return message.header, message.signature, message.body
+
+
 def encode_header(header: model.Header) -> bytes:
     """Return the header's bytes, to be signed and kept as they are.
 

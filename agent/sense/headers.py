@@ -123,7 +123,7 @@ def decode_notes(data: bytes) -> Iterator[tuple[int, Note]]:
             return
         try:
             note = _decoder.decode(payload)
-        except (msgspec.DecodeError, msgspec.ValidationError):
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             return
         at += _PREFIX.size + length
         yield at, note

@@ -33,9 +33,9 @@ from agent.sense.headers import (
 from agent.sense.recovery import Recovered
 from agent.sense.seal import SealedBatch
 from agent.sense.segstore import Segment, SegmentStore
+from proto import codec
 from proto.envelope import Verifier
 from proto.model import DroppedRange, DropReason, Priority, Receipt
-from proto.vedette.v1.envelope_pb2 import Envelope
 
 DECLARED_RANGES_MAX = 64
 _ENVELOPE_OVERHEAD_BYTES = 64
@@ -149,9 +149,7 @@ class Outbox:
     ) -> None:
         placed: list[tuple[Segment, SealedBatch, int, int]] = []
         for batch in batches:
-            payload = Envelope(
-                header=batch.header, signature=batch.signature, body=batch.body
-            ).SerializeToString()
+            payload = codec.encode_envelope(batch.header, batch.signature, batch.body)
             segment = self._segment_for(batch, len(payload))
             placed.append(
                 (segment, batch, self._store.write(segment, batch.seq, payload), len(payload))

@@ -27,7 +27,6 @@ from proto import codec, envelope
 from proto.envelope import PayloadType, Verifier
 from proto.errors import WireError
 from proto.model import DroppedRange, DropReason, Priority
-from proto.vedette.v1.envelope_pb2 import Envelope
 
 
 class Recovered(Struct, frozen=True):
@@ -174,15 +173,14 @@ def _salvage(
 
 
 def _own_batch(payload: bytes, key: Verifier) -> tuple[Link, int] | None:
-    message = Envelope()
     try:
-        message.ParseFromString(payload)
-        envelope.verify(PayloadType.BATCH, message.header, message.signature, key)
-        header = codec.decode_header(message.header)
-    except (ValueError, WireError):
+        header_bytes, signature, _ = codec.decode_envelope(payload)
+        envelope.verify(PayloadType.BATCH, header_bytes, signature, key)
+        header = codec.decode_header(header_bytes)
+    except WireError:
         # Not one of ours: salvage looks at whatever bytes are there.
         return None
-    digest = envelope.header_hash(PayloadType.BATCH, message.header)
+    digest = envelope.header_hash(PayloadType.BATCH, header_bytes)
     return Link(header.epoch, header.seq, digest), header.records
 
 

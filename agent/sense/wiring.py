@@ -27,11 +27,7 @@ from agent.sense.receipts import ReceiptBook
 from agent.sense.recorder import Recorder
 from agent.sense.redact import Redactor
 from agent.sense.seal import HostFacts
-from agent.sense.sensors.authlog import AuthLogSensor
-from agent.sense.sensors.files import FileSensor
-from agent.sense.sensors.packages import PackageSensor
-from agent.sense.sensors.processes import ProcessSensor
-from agent.sense.sensors.sockets import SocketSensor
+from agent.sense.sensors.table import SENSORS, SensorPlace
 from agent.sense.settings import SenseSettings
 from agent.sense.statements import StatementDesk
 from agent.settings import PathSettings
@@ -45,6 +41,9 @@ from proto.model import Finding, Observation, Split
 from proto.note import NoteKey
 from runtime.clock import Clock, boot_id
 from runtime.errors import Fault, VedetteError
+
+
+POSTURE = "posture"
 
 
 class UnknownSensor(VedetteError):
@@ -148,24 +147,21 @@ def build_sensors(
     Raises:
         UnknownSensor: the settings name one that there is not.
     """
-    host = HostRoot(site.paths.host_root)
-    state, clock, own = Path(site.paths.sense), site.clock, settings.sensors
-    subject = Subject(identity.tenant.bytes, identity.agent.bytes)
-    known: Mapping[str, Callable[[], Sensor]] = {
-        "processes": lambda: ProcessSensor(own.processes, host, clock),
-        "sockets": lambda: SocketSensor(own.sockets, host, clock),
-        "files": lambda: FileSensor(own.files, host, clock, state / "files.db"),
-        "authlog": lambda: AuthLogSensor(own.authlog, host, clock),
-        "packages": lambda: PackageSensor(own.packages, host, clock, state / "packages.db"),
-        "posture": lambda: PostureSensor(host, clock, subject, builtin_pack(), own.posture),
-    }
+    place = SensorPlace(HostRoot(site.paths.host_root), site.clock, Path(site.paths.sense))
+    own = settings.sensors
     for name in own.enabled:
-        if name not in known:
+        if name not in {*SENSORS, POSTURE}:
             raise UnknownSensor(
                 f"sense.sensors.enabled names {name!r}, which is no sensor",
-                hint=f"the sensors are: {', '.join(known)}",
+                hint=f"the sensors are: {', '.join((*SENSORS, POSTURE))}",
             )
-    return {name: known[name]() for name in own.enabled}
+    subject = Subject(identity.tenant.bytes, identity.agent.bytes)
+    return {
+        name: SENSORS[name](getattr(own, name), place)
+        if name in SENSORS
+        else PostureSensor(place.host, place.clock, subject, builtin_pack(), own.posture)
+        for name in own.enabled
+    }
 
 
 def judges(identity: PeerIdentity, content: Content, clock: Clock) -> tuple[Judge, ...]:
