@@ -6,8 +6,8 @@ So no operator turns the absence of a fact into a pass, but ``absent``, which as
 """
 
 import enum
-from collections.abc import Mapping
-from typing import Final, assert_never
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from msgspec import UNSET
 
@@ -135,36 +135,7 @@ def _leaf(expect: Expect, fact: object) -> Truth:
         return Truth.of(fact is None)
     if fact is None:
         return Truth.MISSING
-    return Truth.of(_compare(expect, fact))
-
-
-def _compare(expect: Expect, fact: object) -> bool:
-    match expect.op:
-        case Operator.EQ:
-            return _same(expect, fact)
-        case Operator.NE:
-            return not _same(expect, fact)
-        case Operator.LT | Operator.LE | Operator.GT | Operator.GE:
-            return _ordered(expect, fact)
-        case Operator.IN:
-            return _text(expect, fact) in _wanted(expect)
-        case Operator.SUBSET:
-            return _texts(expect, fact) <= set(_wanted(expect))
-        case Operator.SUPERSET:
-            return _texts(expect, fact) >= set(_wanted(expect))
-        case Operator.MODE_AT_MOST:
-            return not _mode(expect, fact) & ~int(str(expect.value), 8)
-        case (
-            Operator.PRESENT
-            | Operator.ABSENT
-            | Operator.ALL
-            | Operator.ANY
-            | Operator.NONE_OF
-            | Operator.NOT
-        ):
-            raise _misfit(expect)
-        case _:
-            assert_never(expect.op)
+    return Truth.of(_COMPARE[expect.op](expect, fact))
 
 
 def _same(expect: Expect, fact: object) -> bool:
@@ -184,6 +155,22 @@ def _ordered(expect: Expect, fact: object) -> bool:
     return fact > limit if expect.op is Operator.GT else fact >= limit
 
 
+def _is_in(expect: Expect, fact: object) -> bool:
+    return _text(expect, fact) in _wanted(expect)
+
+
+def _is_subset(expect: Expect, fact: object) -> bool:
+    return _texts(expect, fact) <= _wanted(expect)
+
+
+def _is_superset(expect: Expect, fact: object) -> bool:
+    return _texts(expect, fact) >= _wanted(expect)
+
+
+def _is_mode_at_most(expect: Expect, fact: object) -> bool:
+    return not _mode(expect, fact) & ~int(str(expect.value), 8)
+
+
 def _text(expect: Expect, fact: object) -> str:
     if not isinstance(fact, str):
         raise _misfit(expect)
@@ -196,10 +183,8 @@ def _texts(expect: Expect, fact: object) -> set[str]:
     return {_text(expect, item) for item in fact}
 
 
-def _wanted(expect: Expect) -> tuple[str, ...]:
-    if not isinstance(expect.value, tuple):
-        raise _misfit(expect)
-    return expect.value
+def _wanted(expect: Expect) -> set[str]:
+    return set(expect.value) if isinstance(expect.value, tuple) else set()
 
 
 def _mode(expect: Expect, fact: object) -> int:
@@ -211,3 +196,17 @@ def _mode(expect: Expect, fact: object) -> int:
 
 def _misfit(expect: Expect) -> FactMisfit:
     return FactMisfit(f"{expect.of} cannot be compared by {expect.op.value}")
+
+
+_COMPARE: Final[Mapping[Operator, Callable[[Expect, object], bool]]] = {
+    Operator.EQ: _same,
+    Operator.NE: lambda expect, fact: not _same(expect, fact),
+    Operator.LT: _ordered,
+    Operator.LE: _ordered,
+    Operator.GT: _ordered,
+    Operator.GE: _ordered,
+    Operator.IN: _is_in,
+    Operator.SUBSET: _is_subset,
+    Operator.SUPERSET: _is_superset,
+    Operator.MODE_AT_MOST: _is_mode_at_most,
+}

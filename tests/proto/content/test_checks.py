@@ -220,3 +220,22 @@ def test_a_digest_cannot_be_met_by_moving_bytes_between_its_parts(
     shifted = evidence_digest(Request(probe, "x" + parameters), version, unknown, facts)
 
     assert len({digest, moved, shifted}) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "fixture"),
+    [
+        ("pass", {"facts": {}, "unknown": "denied"}),
+        ("fail", {}),
+        ("unreadable", {"facts": {}}),
+        ("unreadable", {"unknown": "because"}),
+    ],
+)
+def test_a_fixture_is_facts_or_the_reason_for_none(name: str, fixture: object) -> None:
+    raw = a_raw_check()
+    fixtures = raw["fixtures"]
+    assert isinstance(fixtures, dict)
+    fixtures[name] = fixture
+
+    with pytest.raises(Malformed):
+        decode_pack(a_raw_pack(raw))

@@ -195,3 +195,13 @@ def test_any_facts_give_a_reading_or_our_error(facts: bytes) -> None:
         return
 
     assert verdict.state is not CheckState.PASS
+
+
+def test_evidence_of_not_seeing_judges_as_it_did_on_the_host() -> None:
+    check = a_check()
+    digest = evidence_digest(check.request, "1", "denied", b"")
+    piece = Evidence("file", "1", check.request.parameters, 1, 1, "denied", b"", digest)
+
+    (verdict,) = rejudge([piece], [check])
+
+    assert (verdict.state, verdict.reason) == (CheckState.UNKNOWN, "denied")

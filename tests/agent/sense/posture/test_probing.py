@@ -1,5 +1,6 @@
 import hashlib
 
+import pytest
 from msgspec import json
 
 from agent.hostroot import HostFileDenied
@@ -80,7 +81,7 @@ def test_a_probe_or_a_parameter_of_a_newer_pack_is_unknown() -> None:
     assert asked(a_request("accounts", view="everything")).unknown == "probe_missing"
 
 
-def test_too_many_facts_are_none() -> None:
+def test_the_facts_of_a_crowded_host_stay_few() -> None:
     many = "".join(f"x{number}:x:0:0::/:/bin/sh\n" for number in range(20_000))
     host = a_good_host().add("/etc/passwd", PASSWD + many)
 
@@ -88,6 +89,14 @@ def test_too_many_facts_are_none() -> None:
 
     assert evidence.unknown == ""
     assert len(evidence.facts) < TEXT_BYTES_MAX // 8
+
+
+def test_facts_over_the_size_of_a_record_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.sense.posture.probing.TEXT_BYTES_MAX", 16)
+
+    evidence = asked(a_request())
+
+    assert (evidence.unknown, evidence.facts) == ("oversize", b"")
 
 
 def test_no_probe_gives_raw_text_or_a_secret_away() -> None:

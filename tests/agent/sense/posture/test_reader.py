@@ -171,3 +171,15 @@ def test_a_link_out_of_the_root_stays_in_it(tmp_path: Path) -> None:
     (tmp_path / "host/etc/link").symlink_to("../../secret")
 
     assert reader.read("/etc/link") is None
+
+
+def test_a_folder_of_too_many_names_is_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.sense.posture.reader.NAMES_MAX", 3)
+    host = a_good_host()
+    for number in range(4):
+        host.add(f"/etc/many/{number}")
+
+    with pytest.raises(Unseen) as seen:
+        a_reader(host).names("/etc/many")
+
+    assert seen.value.reason is UnknownReason.OVERSIZE

@@ -169,3 +169,25 @@ def test_a_host_of_thousands_of_accounts_names_a_few_and_counts_all() -> None:
 
     assert facts.uid0_count == 501
     assert len(facts.uid0) == 64
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["# nobody\n", "a:x:minus:0::/:/bin/sh\n", ":x:1:1::/:/bin/sh\n", "a:x:\u00b2:1::/:/bin/sh\n"],
+)
+def test_a_list_of_nobody_or_of_nonsense_is_not_used(text: str) -> None:
+    with pytest.raises(Unseen) as seen:
+        facts_of(a_good_host().add("/etc/passwd", text))
+
+    assert seen.value.reason is UnknownReason.PARSE
+
+
+@pytest.mark.parametrize("text", ["UMASK 022\n", "UID_MIN many\n", "#UID_MIN 5\n"])
+def test_where_the_host_names_no_border_the_usual_one_holds(text: str) -> None:
+    assert passwords_of(a_good_host().add("/etc/login.defs", text)).system_login == ()
+
+
+def test_a_password_that_never_ends_is_the_longest() -> None:
+    host = with_user("a:x:1001:1::/:/bin/sh\n", "a:$6$x$y:19000:0::7:::\n")
+
+    assert passwords_of(host).longest_days == 99_999

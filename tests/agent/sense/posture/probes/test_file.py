@@ -83,3 +83,22 @@ def test_what_people_keep_is_not_looked_at(path: str) -> None:
 
     assert seen.value.reason is UnknownReason.DENIED
     assert host.looks == []
+
+
+def test_running_out_of_time_over_the_names_is_a_timeout() -> None:
+    clock = FakeClock()
+    host = a_good_host()
+    host.on_look = lambda path: clock.forward(3 if path == "/etc/passwd" else 0)
+
+    with pytest.raises(Unseen) as seen:
+        read(Parameters(path="/etc/shadow"), HostReader(host, clock))
+
+    assert seen.value.reason is UnknownReason.TIMEOUT
+
+
+def test_a_line_that_is_no_account_names_nobody() -> None:
+    host = a_good_host().add("/etc/group", "nonsense\nroot:x:zero:\nshadow:x:42:\n")
+
+    facts = facts_of("/etc/shadow", host)
+
+    assert facts.group == "shadow"

@@ -128,3 +128,13 @@ def test_any_text_gives_mounts_or_our_error(text: str) -> None:
     for parse in (parse_mountinfo, parse_fstab):
         with suppress(Unseen):
             assert isinstance(parse(text), dict)
+
+
+def test_without_a_first_process_there_is_no_view_to_ask() -> None:
+    host = a_good_host()
+    del host.nodes["/proc/1/mountinfo"]
+
+    with pytest.raises(Unseen) as seen:
+        facts_of("/tmp", host)
+
+    assert seen.value.reason is UnknownReason.OFFLINE

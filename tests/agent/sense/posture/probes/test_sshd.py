@@ -234,3 +234,15 @@ def test_a_usual_host_reads_its_drop_ins() -> None:
 def test_any_text_gives_lines_or_our_error(text: str) -> None:
     with suppress(Unseen):
         assert all(line.arguments for line in parse(text))
+
+
+def test_a_value_under_two_matches_is_noted_once() -> None:
+    host = a_host("Match User a\nPermitRootLogin yes\nMatch User b\nPermitRootLogin yes\n")
+
+    assert root_login(host).under_match == ("yes",)
+
+
+def test_a_pattern_may_stand_for_folders_too() -> None:
+    host = a_host("Include /etc/ssh/*.d/a.conf\n", a="PermitRootLogin yes\n")
+
+    assert root_login(host).value == "yes"

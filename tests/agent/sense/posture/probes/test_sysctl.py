@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.hostroot import HostFileDenied
+from agent.hostroot import HostFileDenied, HostRoot
 from agent.sense.posture.probes.sysctl import (
     Facts,
     Parameters,
@@ -156,3 +158,25 @@ def test_any_text_gives_assignments(text: str) -> None:
     lines = parse(text, "x")
 
     assert all(isinstance(line.key, str) for line in lines)
+
+
+def test_thousands_of_files_are_not_read() -> None:
+    host = a_good_host()
+    for number in range(600):
+        host.add(f"/etc/sysctl.d/{number:04}.conf", "a.b=1\n")
+
+    with pytest.raises(Unseen) as seen:
+        facts_of(host)
+
+    assert seen.value.reason is UnknownReason.OVERSIZE
+
+
+def test_a_link_that_leads_nowhere_sets_nothing(tmp_path: Path) -> None:
+    for name in ("etc/sysctl.d", "usr", "proc/sys/kernel"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/osrelease").write_text("6.1\n")
+    (tmp_path / "proc/sys/kernel/randomize_va_space").write_text("2\n")
+    (tmp_path / "etc/sysctl.d/99-sysctl.conf").symlink_to("../sysctl.conf")
+    reader = HostReader(HostRoot(tmp_path), FakeClock())
+
+    assert read(Parameters(key=KEY), reader) == Facts(live=2, persisted=None, origin=None)
