@@ -7,7 +7,7 @@ publishers'; titles of SOC 2 and ISO 27001 are ours.
 """
 
 import enum
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
@@ -100,6 +100,7 @@ def builtin_frameworks() -> tuple[Framework, ...]:
 
     Raises:
         FrameworkRejected: the installation is damaged.
+        OSError: as above.
     """
-    folder = files("collector.comply") / "frameworks"
-    return tuple(decode_framework(folder.joinpath(name).read_bytes()) for name in TABLES)
+    folder = Path(__file__).with_name("frameworks")
+    return tuple(decode_framework((folder / name).read_bytes()) for name in TABLES)

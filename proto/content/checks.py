@@ -12,7 +12,7 @@ makes the leaf neither true nor false, and so the branch above it, unless the re
 
 import enum
 import hashlib
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
@@ -257,7 +257,7 @@ class Request(Struct, frozen=True, order=True):
     parameters: str
 
 
-_BUILTIN: Final = "checks_linux.json"
+_BUILTIN: Final = Path(__file__).with_name("checks_linux.json")
 _PACK: Final = msgspec.json.Decoder(CheckPack)
 
 
@@ -287,8 +287,9 @@ def builtin_pack() -> CheckPack:
     Raises:
         Malformed: the installation is damaged.
         TooLarge: as above.
+        OSError: as above.
     """
-    return decode_pack(files("proto.content").joinpath(_BUILTIN).read_bytes())
+    return decode_pack(_BUILTIN.read_bytes())
 
 
 def canonical(value: object) -> bytes:
