@@ -47,8 +47,15 @@ class Projection(Protocol):
     clock: the same batches give the same dump.
     """
 
-    name: str
-    schema: str
+    @property
+    def name(self) -> str:
+        """A lower-case word: the projection's file is called so."""
+        ...
+
+    @property
+    def schema(self) -> str:
+        """SQL that makes an empty database ready."""
+        ...
 
     def apply(self, db: sqlite3.Connection, batch: AdmittedBatch) -> Sequence[Record]:
         """Take one batch in.

@@ -5,6 +5,7 @@ one tenant has to do never stands in another's files.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -12,15 +13,17 @@ from certs.identity import TenantId
 from certs.signatures import SigningKey
 from collector.errors import LedgerError
 from collector.forward.event import Checkpoint
+from collector.forward.ports import TenantLedger
 from collector.ledger.admitted import AdmittedCache, AdmittedReader
 from collector.ledger.admitter import AdmitSettings, Admitter, Rooms
 from collector.ledger.derived import Sealer
 from collector.ledger.files import TenantFiles
 from collector.ledger.log import LogReader, TenantLog
+from collector.ledger.pending import PendingSource
 from collector.ledger.reader import LedgerReader
 from collector.ledger.sqlite import SqliteLedger
 from collector.ledger.watch import Watch, WatchSettings
-from collector.ports import AdmittedBatch, LiveProjection, Projection
+from collector.ports import LiveProjection, Projection
 from collector.projection import Lag, Place, ProjectionRunner
 from proto import tlog
 from runtime.clock import Clock
@@ -48,10 +51,12 @@ class Tools(Struct, frozen=True):
         log_key: signs checkpoints.
         clock: the source of time.
         settings: of the parts.
+        sources: shares what was opened with those who only read.
     """
 
     domain: str
     files: TenantFiles
+    sources: "AdmittedSources"
     ledger: SqliteLedger
     sealer: Sealer
     own_key: SigningKey
@@ -78,7 +83,7 @@ class TenantWork:
         self.tenant = tenant
         self._tools = tools
         files = tools.files
-        cache = AdmittedCache()
+        cache = tools.sources.cache(tenant)
         reader = LedgerReader(files.ledger(tenant))
         origin = tlog.log_origin(tools.domain, tenant, reader.generation())
         self._log = TenantLog(files.log(tenant), origin, tools.log_key)
@@ -111,8 +116,10 @@ class TenantWork:
         """
         moved = self._admitter.step()
         for runner in self.runners:
+            self._rebuild_if_asked(runner)
             moved += runner.step()
-        for source in (self._log, *self.runners):
+        sources: tuple[PendingSource, ...] = (self._log, *self.runners)
+        for source in sources:
             moved += self._tools.sealer.seal_pending(self.tenant, source)
         return moved
 
@@ -126,6 +133,14 @@ class TenantWork:
         for runner in self.runners:
             runner.tick()
         self._admitter.sign()
+
+    def _rebuild_if_asked(self, runner: ProjectionRunner) -> None:
+        """Look for the file that ``index rebuild`` leaves."""
+        asked = self._tools.files.directory(self.tenant) / f"{runner.name}.rebuild"
+        if asked.exists():
+            runner.rebuild()
+            asked.unlink(missing_ok=True)
+            log.info("projection rebuilt", tenant=str(self.tenant), projection=runner.name)
 
     @property
     def mark(self) -> int:
@@ -148,47 +163,48 @@ class TenantWork:
         self._reader.close()
 
 
-class AdmittedSource:
-    """A tenant's ledger below the mark, as forwarding reads it (`collector.forward.ports.Source`).
+class AdmittedSources:
+    """Tenants' ledgers below the mark, for those who only read.
+
+    The batches that the worker has just opened are shared with them, so that a batch is decoded
+    once in this process.
 
     Args:
-        tenant: whose.
-        files: where its files lie.
+        files: where the tenants' files lie.
     """
 
-    def __init__(self, tenant: TenantId, files: TenantFiles) -> None:
-        self._log = LogReader(files.log(tenant))
-        self._reader = AdmittedReader(tenant, LedgerReader(files.ledger(tenant)), self._log)
+    def __init__(self, files: TenantFiles) -> None:
+        self._files = files
+        self._caches: dict[TenantId, AdmittedCache] = {}
 
-    def read(self, after_position: int, batches_max: int) -> Sequence[AdmittedBatch]:
-        """Return the next batches in ledger order.
+    def cache(self, tenant: TenantId) -> AdmittedCache:
+        """Return what was opened last of a tenant."""
+        return self._caches.setdefault(tenant, AdmittedCache())
 
-        Raises:
-            LedgerError: the ledger cannot be read now.
-        """
-        return self._reader.read(after_position, batches_max)
+    def tenants(self) -> Sequence[TenantId]:
+        """Return every tenant whose batches have been admitted (`forwarder.Ledgers`)."""
+        return [t for t in self._files.tenants() if self._files.log(t).exists()]
 
-    def mark(self) -> int:
-        """Return the verified mark.
-
-        Raises:
-            LedgerError: the ledger cannot be read now.
-        """
-        return self._log.mark()
-
-    def checkpoint(self) -> Checkpoint | None:
-        """Return the newest signed head of the tenant's log, or None before the first.
+    def ledger(self, tenant: TenantId) -> TenantLedger:
+        """Return what a tenant has to forward (`forwarder.Ledgers`).
 
         Raises:
-            LedgerError: the ledger cannot be read now.
+            LedgerError: it cannot be opened now.
         """
-        note = self._log.checkpoint()
-        if not note:
-            return None
-        found = tlog.parse_checkpoint(tlog.parse_note(note).text)
-        return Checkpoint(
-            origin=found.origin, size=found.head.size, root=found.head.root, note=note.decode()
+        log_reader = LogReader(self._files.log(tenant))
+        source = AdmittedReader(
+            tenant, LedgerReader(self._files.ledger(tenant)), log_reader, self.cache(tenant)
         )
+
+        def checkpoint() -> Checkpoint | None:
+            found = log_reader.newest()
+            return found and Checkpoint(size=found[0], at=found[1], note=found[2].decode())
+
+        return TenantLedger(tenant=tenant, source=source, checkpoint=checkpoint)
+
+    def forward_path(self, tenant: TenantId) -> Path:
+        """Return the path of a tenant's forward.db (`forwarder.Ledgers`)."""
+        return self._files.projection(tenant, "forward")
 
 
 def opened(

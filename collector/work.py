@@ -10,7 +10,6 @@ import secrets
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -29,7 +28,7 @@ from collector.ledger.files import TenantFiles
 from collector.ledger.sqlite import SqliteLedger
 from collector.ports import LiveProjection, Projection
 from collector.settings import CollectorSettings
-from collector.tenantwork import AdmittedSource, TenantWork, Tools, WorkSettings, opened
+from collector.tenantwork import TenantWork, Tools, WorkSettings, opened
 from runtime.clock import NS_PER_S, Clock, boot_id
 from runtime.errors import VedetteError
 from runtime.logs import logger
@@ -41,25 +40,6 @@ LOOK_S = 2.0
 FORWARD_THREADS = 4
 
 log = logger(__name__)
-
-
-class Ledgers:
-    """The tenants there are, for forwarding (`collector.forward.forwarder.Ledgers`)."""
-
-    def __init__(self, files: TenantFiles) -> None:
-        self._files = files
-
-    def tenants(self) -> Sequence[TenantId]:
-        """Return every tenant whose batches have been admitted."""
-        return [t for t in self._files.tenants() if self._files.log(t).exists()]
-
-    def source(self, tenant: TenantId) -> AdmittedSource:
-        """Return a tenant's ledger below the mark."""
-        return AdmittedSource(tenant, self._files)
-
-    def forward_path(self, tenant: TenantId) -> Path:
-        """Return the path of a tenant's forward.db."""
-        return self._files.projection(tenant, "forward")
 
 
 class Worker:
@@ -147,6 +127,7 @@ def tools_of(settings: CollectorSettings, clock: Clock) -> Tools:
     return Tools(
         domain=settings.trust.domain,
         files=files,
+        sources=AdmittedSources(files),
         ledger=ledger,
         sealer=Sealer(own, ledger, facts, clock, os.urandom),
         own_key=own,
@@ -166,10 +147,9 @@ async def run(
     """
     loop = asyncio.get_running_loop()
     tools = tools_of(settings, clock)
-    files = tools.files
     pool = ThreadPoolExecutor(FORWARD_THREADS, thread_name_prefix="forward")
     forwarder = Forwarder(
-        Ledgers(files),
+        tools.sources,
         settings.forward,
         ForwardTools(clock=clock, random=secrets.SystemRandom().random, pool=pool),
     )

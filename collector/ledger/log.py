@@ -287,6 +287,11 @@ class LogReader:
         """
         return self._checkpoint(0)[1]
 
+    def newest(self) -> tuple[int, int, bytes] | None:
+        """Return size, time of signing and note of the newest checkpoint; None before the first."""
+        row = self._one("SELECT size, at, note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        return None if row is None else (int(row[0]), int(row[1]), bytes(row[2]))
+
     def inclusion(self, index: int, size: int = 0) -> Inclusion:
         """Prove that an entry is in the log.
 
