@@ -1,0 +1,1 @@
+"""Benchmarks: each builds its own input and says what is inside its clock."""
