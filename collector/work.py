@@ -28,7 +28,7 @@ from collector.ledger.files import TenantFiles
 from collector.ledger.sqlite import SqliteLedger
 from collector.ports import LiveProjection, Projection
 from collector.settings import CollectorSettings
-from collector.tenantwork import TenantWork, Tools, WorkSettings, opened
+from collector.tenantwork import AdmittedSources, TenantWork, Tools, WorkSettings, opened
 from runtime.clock import NS_PER_S, Clock, boot_id
 from runtime.errors import VedetteError
 from runtime.logs import logger
