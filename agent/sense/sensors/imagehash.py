@@ -16,7 +16,7 @@ from agent.sense.sensors.images import Image, ImageKey, key_of
 from agent.syscalls import facts_of
 from runtime.clock import NS_PER_S, Clock
 
-SLICE_BYTES: Final = 1 << 20
+SLICE_BYTES: Final = 1 << 18
 YOUNG_S: Final = 2
 
 NOT_REGULAR: Final = "image is not a regular file"

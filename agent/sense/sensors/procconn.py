@@ -82,8 +82,6 @@ class Connector:
             except BlockingIOError:
                 break
             except OSError as error:
-                if error.errno == errno.EINTR:
-                    continue
                 events.append(Lost(at=self._clock.monotonic_ns()))
                 if error.errno != errno.ENOBUFS:
                     break
@@ -110,23 +108,30 @@ class Connector:
         self._attach(procevents.socket_filter(exits=exits))
         self._socket.bind((0, procevents.CN_IDX_PROC))
         self._socket.connect((0, 0))
-        self._socket.send(procevents.request(procevents.LISTEN))
-        self._await_ack()
+        number = self._clock.monotonic_ns() & 0xFFFFFFFF
+        self._socket.send(procevents.request(procevents.LISTEN, number))
+        self._await_ack(number)
 
     def _attach(self, program: bytes) -> None:
         held = ctypes.create_string_buffer(program, len(program))
         option = struct.pack("@HP", len(program) // 8, ctypes.addressof(held))
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
-    def _await_ack(self) -> None:
-        """Wait for the kernel's yes: where it will not speak to us it may also say nothing."""
+    def _await_ack(self, number: int) -> None:
+        """Wait for the kernel's yes; where it will not speak to us it may also say nothing.
+
+        Events alone prove nothing: they come while another program listens, and end with it.
+
+        Raises:
+            OSError: it was a no, or there was no answer.
+        """
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         until = self._clock.monotonic_ns() + ACK_WAIT_MS_MAX * 1_000_000
         while (left := until - self._clock.monotonic_ns()) > 0 and poll.poll(left // 1_000_000):
             for event in self.receive(1):
-                if isinstance(event, Ack) and event.error:
-                    raise OSError(event.error, os.strerror(event.error))
-                if not isinstance(event, Lost):
-                    return  # whatever comes: they speak to us
+                if isinstance(event, Ack) and event.number == number:
+                    if event.error:
+                        raise OSError(event.error, os.strerror(event.error))
+                    return
         raise OSError(errno.ETIMEDOUT, "the kernel does not answer")

@@ -57,9 +57,10 @@ class Exit(Struct, frozen=True):
 
 
 class Ack(Struct, frozen=True):
-    """The answer to somebody's request; ``error`` is an errno, 0 for yes."""
+    """An answer to a request, ours or another's; ``error`` is an errno, 0 for yes."""
 
     error: int
+    number: int
 
 
 class Lost(Struct, frozen=True):
@@ -71,10 +72,15 @@ class Lost(Struct, frozen=True):
 Event = Fork | Exec | Exit | Ack | Lost
 
 
-def request(operation: int) -> bytes:
-    """Return the message that asks for events (`LISTEN`) or for their end (`IGNORE`)."""
+def request(operation: int, number: int = 0) -> bytes:
+    """Return the message that asks for events (`LISTEN`) or for their end (`IGNORE`).
+
+    Args:
+        operation: what is asked.
+        number: comes back in the `Ack`; below 2**32.
+    """
     size = _REQUEST.size
-    return _REQUEST.pack(size, _NLMSG_DONE, 0, 0, 0, CN_IDX_PROC, 1, 0, 0, 4, 0, operation)
+    return _REQUEST.pack(size, _NLMSG_DONE, 0, 0, 0, CN_IDX_PROC, 1, 0, number, 4, 0, operation)
 
 
 def parse_event(data: bytes | memoryview) -> Event | None:
@@ -97,7 +103,9 @@ def parse_event(data: bytes | memoryview) -> Event | None:
             thread, pid = _TWO.unpack_from(data, _AT_DATA)
             return Exit(pid=pid, at=at) if thread == pid else None
         if what == _WHAT_ACK:
-            return Ack(error=_ERROR.unpack_from(data, _AT_DATA)[0])
+            return Ack(
+                error=_ERROR.unpack_from(data, _AT_DATA)[0], number=(header[8] - 1) & 0xFFFFFFFF
+            )
     except struct.error as error:
         raise ProcError("a process event is cut short") from error
     return None

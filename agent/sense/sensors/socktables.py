@@ -4,7 +4,8 @@ Keys differ between sources, so each source is compared with itself: when the ke
 refused for a while, nothing known is forgotten.
 """
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -25,6 +26,22 @@ class TableLimits(Struct, frozen=True):
     new_max: int
 
 
+class KernelTables(Protocol):
+    """The kernel's own answers, opened for one table."""
+
+    def sweep(self, protocol: str, sweep: Sweep) -> None:
+        """Sweep the table of ``protocol``.
+
+        Raises:
+            DiagRefused: the kernel does not give this table.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of it; harmless when repeated."""
+        ...
+
+
 class SocketTables:
     """Reads the tables of the host's network.
 
@@ -33,9 +50,18 @@ class SocketTables:
         limits: of each table.
         is_host_network: our own network is the host's, so the kernel answers for it; if not, its
             tables are read through process 1.
+        kernel: opens the kernel's answers; raises `DiagRefused` where there are none.
     """
 
-    def __init__(self, host: HostRoot, limits: TableLimits, *, is_host_network: bool) -> None:
+    def __init__(
+        self,
+        host: HostRoot,
+        limits: TableLimits,
+        *,
+        is_host_network: bool,
+        kernel: Callable[[], KernelTables] = InetDiag,
+    ) -> None:
+        self._kernel = kernel
         self._text = ProcNet(host, "self" if is_host_network else "1")
         self._limits = limits
         self._asks_kernel = is_host_network
@@ -84,13 +110,13 @@ class SocketTables:
         return []
 
     def _kernel_rows(self, protocol: str) -> list[SocketRow]:
-        diag = InetDiag()
+        diag = self._kernel()
         try:
             return self._swept(protocol, INETDIAG, diag)
         finally:
             diag.close()
 
-    def _swept(self, protocol: str, rung: str, source: InetDiag | ProcNet) -> list[SocketRow]:
+    def _swept(self, protocol: str, rung: str, source: KernelTables | ProcNet) -> list[SocketRow]:
         known = self._known.get((protocol, rung), set())
         sweep = Sweep(known, keys_max=self._limits.sockets_max, new_max=self._limits.new_max)
         source.sweep(protocol, sweep)

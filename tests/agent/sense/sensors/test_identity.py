@@ -8,6 +8,7 @@ import pytest
 from msgspec import UNSET
 
 from agent.hostroot import HostFileMissing, HostRoot
+from agent.hosttext import CUT
 from agent.sense.sensors import identity
 from agent.sense.sensors.identity import Birth, ProcessReader
 from agent.sense.sensors.procfs import NS_PER_TICK
@@ -194,6 +195,22 @@ def test_this_process_is_who_it_is() -> None:
     assert sight.image.path().decode() == process.exe
     sight.image.close()
     reader.close()
+
+
+def test_a_megabyte_of_arguments_is_read_up_to_the_limit() -> None:
+    child = subprocess.Popen(["/bin/sleep", "30", *["0" * 100_000] * 10])
+    reader = ProcessReader(HostRoot(), SystemClock(), argv_bytes_max=32_768)
+
+    sight = None
+    while sight is None or not sight.process.argv:  # the exec lays them out after it has begun
+        sight = reader.read(child.pid)
+        assert child.poll() is None
+
+    child.kill()
+    child.wait()
+    assert sight.process.argv[:2] == ("/bin/sleep", "30")
+    assert sight.process.argv[-1] == CUT
+    assert sum(map(len, sight.process.argv)) > 32_000
 
 
 def test_an_image_deleted_under_its_process_is_named_and_said(tmp_path: Path) -> None:

@@ -91,22 +91,35 @@ def test_the_receive_buffer_is_what_the_kernel_gave() -> None:
     connector.close()
 
 
-@pytest.mark.root
-def test_a_private_network_refuses_and_says_so() -> None:
+def refusal_in(*namespaces: str) -> str:
+    """What a connector says that is opened in namespaces of its own."""
     script = (
         "from agent.sense.sensors.procconn import Connector, ConnectorRefused\n"
         "from runtime.clock import SystemClock\n"
         "try:\n    Connector(SystemClock(), 65536, exits=False)\n"
         "except ConnectorRefused as error:\n    print(error)\n"
     )
-
     done = subprocess.run(
-        ["unshare", "--net", sys.executable, "-c", script],
+        ["unshare", *namespaces, sys.executable, "-c", script],
         capture_output=True,
         text=True,
         check=False,
     )
-
     if "unshare" in done.stderr:
         pytest.skip(f"needs the right to make namespaces: {done.stderr.strip()}")
-    assert done.stdout == "process events: Connection refused\n"
+    return done.stdout.strip()
+
+
+@pytest.mark.root
+def test_a_private_network_refuses_and_says_so() -> None:
+    assert refusal_in("--net") == "process events: Connection refused"
+
+
+@pytest.mark.root
+def test_events_that_another_listener_asked_for_are_no_yes() -> None:
+    listener = a_connector(exits=True)
+
+    refusal = refusal_in("--pid", "--fork")
+
+    listener.close()
+    assert refusal == "process events: the kernel does not answer"

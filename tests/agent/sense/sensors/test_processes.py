@@ -307,6 +307,29 @@ def test_in_a_private_pid_namespace_no_event_is_taken_for_one_of_ours() -> None:
     ]
 
 
+@pytest.mark.root
+def test_in_a_private_network_passes_remain_and_the_kernels_no_is_told() -> None:
+    script = (
+        "from agent.hostroot import HostRoot\n"
+        "from agent.sense.sensors.processes import ProcessSensor, ProcessSettings\n"
+        "from runtime.clock import SystemClock\n"
+        "sensor = ProcessSensor(ProcessSettings(), HostRoot(), SystemClock())\n"
+        "sensor.start(b'')\n"
+        "print(sensor.health().rung, sensor.health().reason)\n"
+    )
+
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    if "unshare" in done.stderr:
+        pytest.skip(f"needs the right to make namespaces: {done.stderr.strip()}")
+    assert done.stdout == "poll process events: Connection refused\n"
+
+
 def test_stopping_twice_or_unstarted_is_harmless() -> None:
     sensor = ProcessSensor(ProcessSettings(), HostRoot(), CLOCK)
     sensor.stop()

@@ -22,7 +22,7 @@ FORK, EXEC, EXIT, COMM = 0x1, 0x2, 0x80000000, 0x200
 
 def a_message(what: int, *data: int, at: int = 77, idx: int = 1) -> bytes:
     body = struct.pack("=IIQ", what, 0, at) + struct.pack(f"={len(data)}I", *data)
-    connector = struct.pack("=IIIIHH", idx, 1, 0, 0, len(body), 0)
+    connector = struct.pack("=IIIIHH", idx, 1, 0, 6, len(body), 0)
     return struct.pack("=IHHII", 36 + len(body), 3, 0, 0, 0) + connector + body
 
 
@@ -53,7 +53,7 @@ def test_events_are_read() -> None:
     assert parse_event(a_message(EXEC, 812, 812)) == Exec(pid=812, at=77)
     assert parse_event(a_message(FORK, 1, 1, 812, 812)) == Fork(pid=812, ppid=1, at=77)
     assert parse_event(a_message(EXIT, 812, 812, 0, 17)) == Exit(pid=812, at=77)
-    assert parse_event(a_message(0, 13)) == Ack(error=13)
+    assert parse_event(a_message(0, 13)) == Ack(error=13, number=5)
 
 
 def test_an_exec_by_a_thread_is_one_of_its_process() -> None:
@@ -104,3 +104,4 @@ def test_a_request_names_its_operation() -> None:
     assert len(request(LISTEN)) == 40
     assert request(LISTEN)[-4:] == struct.pack("=I", 1)
     assert request(IGNORE)[-4:] == struct.pack("=I", 2)
+    assert request(LISTEN, 7)[28:32] == struct.pack("=I", 7)

@@ -85,8 +85,8 @@ def test_the_end_of_a_known_process_is_told_and_of_others_not(tmp_path: Path) ->
 def test_a_loss_is_noted_where_it_stood(tmp_path: Path) -> None:
     host = AnIntake(tmp_path)
 
-    assert host.intake.take([Ack(error=0), Lost(at=1)], host.clock)
-    assert not host.intake.take([Ack(error=0)], host.clock)
+    assert host.intake.take([Ack(error=0, number=0), Lost(at=1)], host.clock)
+    assert not host.intake.take([Ack(error=0, number=0)], host.clock)
 
     assert [drop.reason for drop in host.losses.take()] == [DropReason.SOURCE_GAP]
 

@@ -13,14 +13,16 @@ from tests.agent.sense.sensors.hosts import a_golden_host
 LIMITS = TableLimits(sockets_max=10_000, new_max=10_000)
 
 
-@pytest.fixture
-def a_refusing_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel whose sock_diag module is not there."""
+class MoodyKernel:
+    """Opens sock_diag, or refuses it as a kernel without its module does."""
 
-    def refuse(self: InetDiag) -> None:
-        raise DiagRefused("sock_diag: No such file or directory")
+    def __init__(self, *, refuses: bool = False) -> None:
+        self.refuses = refuses
 
-    monkeypatch.setattr(InetDiag, "__init__", refuse)
+    def __call__(self) -> InetDiag:
+        if self.refuses:
+            raise DiagRefused("sock_diag: No such file or directory")
+        return InetDiag()
 
 
 def test_a_private_network_reads_the_hosts_through_process_1(tmp_path: Path) -> None:
@@ -44,11 +46,10 @@ def test_only_news_are_told_at_the_next_look(tmp_path: Path) -> None:
     assert tables.new_rows("tcp") == []
 
 
-@pytest.mark.usefixtures("a_refusing_kernel")
 def test_where_the_kernel_refuses_its_text_is_read_and_that_is_said(tmp_path: Path) -> None:
-    tables = SocketTables(
-        HostRoot(a_golden_host("debian12", tmp_path)), LIMITS, is_host_network=True
-    )
+    host = HostRoot(a_golden_host("debian12", tmp_path))
+    kernel = MoodyKernel(refuses=True)
+    tables = SocketTables(host, LIMITS, is_host_network=True, kernel=kernel)
 
     rows = tables.new_rows("tcp")
 
@@ -58,24 +59,19 @@ def test_where_the_kernel_refuses_its_text_is_read_and_that_is_said(tmp_path: Pa
     assert not tables.is_blind
 
 
-def test_a_kernel_that_answers_again_does_not_tell_all_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    tables = SocketTables(HostRoot(), LIMITS, is_host_network=True)
+def test_a_kernel_that_answers_again_does_not_tell_all_again() -> None:
+    kernel = MoodyKernel()
+    tables = SocketTables(HostRoot(), LIMITS, is_host_network=True, kernel=kernel)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         tables.new_rows("tcp")
         if tables.rung != socktables.INETDIAG:
             pytest.skip("this kernel has no sock_diag")
 
-        with monkeypatch.context() as patch:
-
-            def refuse(self: InetDiag) -> None:
-                raise DiagRefused("sock_diag: for a while")
-
-            patch.setattr(InetDiag, "__init__", refuse)
-            tables.new_rows("tcp")
-            refused_rung = tables.rung
+        kernel.refuses = True
+        tables.new_rows("tcp")
+        refused_rung = tables.rung
+        kernel.refuses = False
         rows = tables.new_rows("tcp")
 
     assert refused_rung == socktables.PROCNET
@@ -83,11 +79,11 @@ def test_a_kernel_that_answers_again_does_not_tell_all_again(
     assert not [row for row in rows if row.endpoint.local_port == port]
 
 
-@pytest.mark.usefixtures("a_refusing_kernel")
 def test_a_protocol_this_kernel_does_not_have_is_no_problem(tmp_path: Path) -> None:
     root = a_golden_host("debian12", tmp_path)
     (root / "proc" / "812" / "net" / "tcp6").unlink()
-    tables = SocketTables(HostRoot(root), LIMITS, is_host_network=True)
+    kernel = MoodyKernel(refuses=True)
+    tables = SocketTables(HostRoot(root), LIMITS, is_host_network=True, kernel=kernel)
 
     assert tables.new_rows("tcp6") == []
     assert tables.problems == []
