@@ -136,7 +136,8 @@ class Sense:
         self._sealed_at = 0
         self._health: dict[str, model.HealthState] = {}
         self._shown: dict[str, Visible] = {}
-        self._selector = selectors.DefaultSelector()
+        # Not epoll: a descriptor that was closed and came again under its number must be seen.
+        self._selector = selectors.PollSelector()
         self._watched: dict[int, int] = {}
         self._sealer: Sealer | None = None
         self._actions: Mapping[type, Callable[[Any], None]] = {
@@ -280,11 +281,12 @@ class Sense:
         return wanted | dict.fromkeys(writing, selectors.EVENT_READ | selectors.EVENT_WRITE)
 
     def _next_due(self) -> int:
-        due = [self._open.heartbeat_due(self._sealed_at)]
         if self._unsaved:
-            due.append(self._retry_at)
-        elif (open_due := self._open.due()) is not None:
-            due.append(open_due)
+            due = [self._retry_at]
+        else:
+            due = [self._open.heartbeat_due(self._sealed_at)]
+            if (open_due := self._open.due()) is not None:
+                due.append(open_due)
         if not self._is_blocked():
             due += [d for s in self._p.sensors.values() if (d := s.due()) is not None]
         if self._p.content is not None and (content_due := self._p.content.due()) is not None:
