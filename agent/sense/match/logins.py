@@ -108,10 +108,10 @@ def _is_remote(login: Login) -> bool:
 
 
 def _subject(login: Login) -> str:
-    """Return service, user and address; no name can hold the separator's role of another."""
+    """Return service, address and user, each with its length: no name can pass for another part."""
     user = login.user.name if isinstance(login.user, User) else None
     parts = (_text(login.service), _text(login.remote_address), _text(user))
-    return "\0".join(parts)
+    return "".join(f"{len(part)}:{part}" for part in parts)
 
 
 def _text(value: object) -> str:

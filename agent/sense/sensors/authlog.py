@@ -259,6 +259,6 @@ def _parsed(cursor: bytes) -> dict[str, bytes]:
         return {}
     try:
         cursors: dict[str, bytes] = _cursor_decoder.decode(cursor)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {}
     return cursors

@@ -65,7 +65,7 @@ def decode_row(value: bytes) -> FileRow:
     """
     try:
         return _decoder.decode(value)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StateLost("a row cannot be read") from error
 
 

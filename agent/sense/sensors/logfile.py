@@ -88,12 +88,14 @@ class LogFile:
         self._offset = position.offset
         self._is_skipping = position.is_skipping
         self._chunk, self._at, self._seen_as = b"", 0, None
+        self.is_at_end = False
 
     def go_to_start(self) -> None:
         """Read the file as a new one: it was truncated."""
         self._offset, self._is_skipping = 0, False
         self._head, self._head_bytes = b"", 0
         self._chunk, self._at, self._seen_as = b"", 0, None
+        self.is_at_end = False
 
     def leave_out_all_but(self, count: int) -> None:
         """Begin ``count`` bytes before the end, with the first line that begins there."""

@@ -128,7 +128,8 @@ def _attempt(message: str) -> LoginText | None:
         return _invalid(rest.removeprefix("invalid user "), method, is_end=False)
     origin = _FROM_LEFT.search(rest)
     if origin is None:
-        return LoginText("sshd", outcome, rest.partition(" from ")[0], method=method, address="")
+        user, found, _ = rest.partition(" from ")
+        return LoginText("sshd", outcome, user, method=method, address="") if found else None
     return LoginText(
         service="sshd",
         outcome=outcome,

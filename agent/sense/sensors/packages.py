@@ -308,5 +308,5 @@ def _key_of(package: Package) -> bytes:
 def _decoded(value: bytes) -> Package:
     try:
         return _decoder.decode(value)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StateLost("a row cannot be read") from error

@@ -258,7 +258,7 @@ def _parsed(cursor: bytes) -> tuple[Position, ...] | None:
         return None
     try:
         positions: tuple[Position, ...] = _decoder.decode(cursor)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return positions
 

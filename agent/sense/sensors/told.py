@@ -18,7 +18,7 @@ kept in memory, bounded, and written when there is room: a full disk must not si
 import secrets
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -36,7 +36,23 @@ _PRUNE_EVERY: Final = 1024
 _WAL_BYTES_MAX: Final = 4 * 1024 * 1024
 _FORMAT: Final = b"1"
 _MEMORY: Final = Path(":memory:")
-_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR})
+# What a disk or a directory does to a sound database; every other error is damage.
+_PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+
+# A damaged schema comes as an error whose text is the damage, which is not always text.
+_FAILURES: Final = (sqlite3.Error, UnicodeDecodeError)
 
 _SCHEMA: Final = (
     "CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
@@ -92,9 +108,15 @@ class Told:
         self._seen = 0
         self._rows: dict[bytes, bytes | None] = {}
         self._journal: dict[int, bytes] = {}
+        self._standing = ""
+        self._passing = ""
         self.rebuilt = 0
         self.forgotten = 0
-        self.problem = ""
+
+    @property
+    def problem(self) -> str:
+        """Why a restart would tell some things again; empty while all is stored."""
+        return self._standing or self._passing
 
     def open(self, cursor: bytes) -> Opening:
         """Open the database, or begin one; never fails.
@@ -106,15 +128,15 @@ class Told:
         existed = _quietly(self._path.stat)
         try:
             self._connect()
+            is_ours = existed and self._read_facts()
         except StateLost as error:
             self._set_aside()
             return self._begin(f"the state was damaged: {error}", seen)
-        if not existed or self._is_empty():
+        if not is_ours:
             return self._begin("the state is gone" if cursor else "", seen)
         if owner != self._id:
             sealed, seen = 0, self._seen
         if sealed < self._pruned:
-            self._forget_all()
             return self._begin("more was told than the journal keeps", seen or self._seen)
         self._returned = sealed
         self._generation = max(self._generation, sealed)
@@ -140,6 +162,7 @@ class Told:
             "SELECT generation, sighting FROM journal WHERE generation > ?"
             " ORDER BY generation LIMIT ?",
             (self._returned, count_max),
+            (int, bytes),
         )
         if len(rows) < count_max:
             self._returned = self._generation
@@ -147,7 +170,7 @@ class Told:
             self._returned = rows[-1][0]
         try:
             return [_decoder.decode(row[1]) for row in rows]
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise StateLost("the journal cannot be read") from error
 
     def get(self, key: bytes) -> bytes | None:
@@ -158,7 +181,7 @@ class Told:
         """
         if key in self._rows:
             return self._rows[key]
-        rows = self._read("SELECT value FROM rows WHERE key = ?", (key,))
+        rows = self._read("SELECT value FROM rows WHERE key = ?", (key,), (bytes,))
         return rows[0][0] if rows else None
 
     def between(self, low: bytes, high: bytes, count_max: int) -> list[tuple[bytes, bytes]]:
@@ -172,6 +195,7 @@ class Told:
         return self._read(
             "SELECT key, value FROM rows WHERE key >= ? AND key < ? ORDER BY key LIMIT ?",
             (low, high, count_max),
+            (bytes, bytes),
         )
 
     def count(self) -> int:
@@ -180,7 +204,7 @@ class Told:
         Raises:
             StateLost: the database is damaged.
         """
-        stored: int = self._read("SELECT count(*) FROM rows", ())[0][0]
+        stored: int = self._read("SELECT count(*) FROM rows", (), (int,))[0][0]
         return stored + len(self._rows)
 
     def put(self, key: bytes, value: bytes | None) -> None:
@@ -206,9 +230,9 @@ class Told:
         if not self._rows and not self._journal:
             return
         self._seen = seen
-        self.problem = self._attempt(self._write)
-        if self.problem and self._attempt(self._prune_half) == "":
-            self.problem = self._attempt(self._write)
+        self._passing = self._attempt(self._write)
+        if self._passing and self._attempt(self._prune_half) == "":
+            self._passing = self._attempt(self._write)
         self._bound_pending()
 
     def note_seen(self, seen: int) -> None:
@@ -231,18 +255,27 @@ class Told:
 
     def _connect(self) -> None:
         """Open or create the file, or fall back on memory where that is refused."""
+        self._standing = ""
+        if self.rebuilt > _REBUILDS_MAX:
+            self._use_memory("it is damaged again and again")
+            return
         try:
-            self._db = self._prepared(self._path if self.rebuilt <= _REBUILDS_MAX else _MEMORY)
-            self.problem = "" if self.rebuilt <= _REBUILDS_MAX else "the state keeps being damaged"
-        except sqlite3.DatabaseError as error:
+            self._db = self._prepared(self._path)
+        except _FAILURES as error:
             if _is_damage(error):
                 raise StateLost(str(error)) from error
-            self.problem = f"the state is kept in memory only: {error}"
-            self._db = self._prepared(_MEMORY)
+            self._use_memory(str(error))
+
+    def _use_memory(self, why: str) -> None:
+        self._standing = f"the state is kept in memory only: {why}"
+        self._db = self._prepared(_MEMORY)
 
     def _prepared(self, path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, timeout=0, isolation_level=None)
         try:
+            # Exclusive first: the log's index then lies in our memory and not in a mapped file,
+            # where a full or failing disk would be a signal that kills us.
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_MAX}")
@@ -250,39 +283,40 @@ class Told:
             _check(db)
             for statement in _SCHEMA:
                 db.execute(statement)
-        except sqlite3.DatabaseError:
+        except _FAILURES:
             db.close()
             raise
         return db
 
-    def _is_empty(self) -> bool:
-        """Read the facts; True where the database has none of ours."""
-        facts: Mapping[str, bytes] = dict(self._read("SELECT name, value FROM facts", ()))
+    def _read_facts(self) -> bool:
+        """Read what the database says of itself; False where that is nothing of ours."""
+        rows = self._read("SELECT name, value FROM facts", (), (str, bytes))
+        facts: dict[str, bytes] = dict(rows)
         try:
             self._id = facts["id"]
             self._generation = int(facts["generation"])
             self._pruned = int(facts["pruned"])
             self._seen = int(facts["seen"])
         except (KeyError, ValueError):
-            return True
-        return facts.get("format") != _FORMAT or len(self._id) != 16
+            return False
+        return facts.get("format") == _FORMAT and len(self._id) == 16
 
     def _begin(self, lost: str, seen: int | None) -> Opening:
         """Give an empty database a name of its own."""
         self.rebuilt += bool(lost)
-        if self._db is None:
-            try:
-                self._connect()
-            except StateLost as error:
-                self.problem = f"the state is kept in memory only: {error}"
-                self._db = self._prepared(_MEMORY)
         self._id = secrets.token_bytes(16)
         self._generation = self._returned = self._pruned = 0
         self._seen = seen or 0
         self._rows.clear()
         self._journal.clear()
-        problem = self._attempt(self._write)
-        self.problem = self.problem or problem
+        try:
+            if self._db is None:
+                self._connect()
+            self._passing = self._attempt(self._write_anew)
+        except StateLost as error:
+            self._set_aside()
+            self._use_memory(error.message)
+            self._passing = self._attempt(self._write_anew)
         return Opening(is_new=True, lost=lost, seen=seen)
 
     def _set_aside(self) -> None:
@@ -294,18 +328,19 @@ class Told:
         if not _quietly(lambda: self._path.replace(damaged)):
             _quietly(self._path.unlink)
 
-    def _forget_all(self) -> None:
-        self._attempt(
-            lambda db: [db.execute("DELETE FROM rows"), db.execute("DELETE FROM journal")]
-        )
-
-    def _read(self, sql: str, values: tuple[object, ...]) -> list[Any]:
+    def _read(
+        self, sql: str, values: tuple[object, ...], kinds: tuple[type, ...]
+    ) -> list[tuple[Any, ...]]:
+        """Return rows whose cells are of these types; in a damaged file they may be of any."""
         if self._db is None:
             return []
         try:
-            return self._db.execute(sql, values).fetchall()
-        except sqlite3.DatabaseError as error:
+            rows: list[tuple[Any, ...]] = self._db.execute(sql, values).fetchall()
+        except _FAILURES as error:
             raise StateLost(str(error)) from error
+        if any(tuple(map(type, row)) != kinds for row in rows):
+            raise StateLost("a cell is of another type than it was written")
+        return rows
 
     def _attempt(self, work: Callable[[sqlite3.Connection], object]) -> str:
         """Run one transaction; return why it did not happen, or nothing."""
@@ -315,13 +350,18 @@ class Told:
             self._db.execute("BEGIN IMMEDIATE")
             work(self._db)
             self._db.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
+        except _FAILURES as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             if _is_damage(error):
                 raise StateLost(str(error)) from error
             return str(error)
         return ""
+
+    def _write_anew(self, db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM rows")
+        db.execute("DELETE FROM journal")
+        self._write(db)
 
     def _write(self, db: sqlite3.Connection) -> None:
         gone = [(key,) for key, value in self._rows.items() if value is None]
@@ -372,9 +412,9 @@ def _check(db: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError("quick_check found damage")
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
+def _is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    return code & 0xFF in _DAMAGED
+    return code & 0xFF not in _PASSING
 
 
 def _quietly(work: Callable[[], object]) -> bool:

@@ -1,0 +1,548 @@
+"""The file sensor tells every change of its trees once, and says when it may have missed one."""
+
+import hashlib
+import os
+import select
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from agent.hostroot import HostRoot
+from agent.sense.ports import POLL_SIGHTINGS_MAX, Sighting
+from agent.sense.sensors.files import FileSensor
+from agent.sense.sensors.filetrees import FileSettings, Tree
+from proto.model import DropReason, HealthState, ObservationKind
+from runtime.clock import NS_PER_MS, NS_PER_S, SystemClock
+from tests.agent.sense.sensors.driving import drain, drops_of, files_of
+from tests.fakes.clock import FakeClock
+
+SEEN, CREATED = ObservationKind.FILE_SEEN, ObservationKind.FILE_CREATED
+CHANGED, REMOVED = ObservationKind.FILE_CHANGED, ObservationKind.FILE_REMOVED
+
+
+class TrueWall(FakeClock):
+    """A boot clock that moves when told, beside the wall clock that files are stamped with."""
+
+    def wall_ns(self) -> int:
+        return SystemClock().wall_ns()
+
+
+class Slow(FakeClock):
+    """A clock on which every glance costs a millisecond."""
+
+    def boot_ns(self) -> int:
+        self.boot += NS_PER_MS
+        return self.boot
+
+
+class Host:
+    """A host with a tree at /tree, and one sensor on it at a time."""
+
+    def __init__(self, root: Path, **changes: object) -> None:
+        self.root = root / "host"
+        self.tree = self.root / "tree"
+        self.tree.mkdir(parents=True)
+        self.state = root / "files.db"
+        self.settings = FileSettings(**{"trees": (Tree("/tree"),)} | changes)  # type: ignore[arg-type]
+        self.clock: FakeClock = TrueWall()
+        self.host = HostRoot(self.root)
+        self.sensor = self.a_sensor()
+
+    def a_sensor(self) -> FileSensor:
+        return FileSensor(self.settings, self.host, self.clock, self.state)
+
+    def close(self) -> None:
+        self.sensor.stop()
+        self.host.close()
+
+    def start(self, cursor: bytes = b"") -> list[Sighting]:
+        self.sensor.stop()
+        self.sensor = self.a_sensor()
+        self.sensor.start(cursor)
+        return drain(self.sensor, self.clock)
+
+    def later(self, seconds: float = 0.2) -> list[Sighting]:
+        """Read the events, let them settle, and return what is told then."""
+        told = drain(self.sensor, self.clock)
+        self.clock.forward(seconds)
+        return told + drain(self.sensor, self.clock)
+
+    def write(self, name: str, data: bytes = b"x") -> None:
+        path = self.tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    made = Host(tmp_path)
+    yield made
+    made.close()
+
+
+def said(told: list[Sighting]) -> list[tuple[ObservationKind, str]]:
+    return sorted(
+        ((kind, file.path) for kind, file in files_of(told)), key=lambda s: (s[1], s[0].value)
+    )
+
+
+def test_what_was_there_before_us_is_seen_with_its_hash_and_no_gap_is_claimed(host: Host) -> None:
+    host.write("known", b"bad")
+
+    told = host.start()
+    ((kind, file),) = files_of(told)
+
+    assert len(told) == 1
+    assert (kind, file.sha256) == (SEEN, hashlib.sha256(b"bad").digest())
+    assert host.sensor.health().state is HealthState.OK
+    assert host.sensor.health().rung == "inotify+sweep"
+
+
+def test_after_a_restart_only_differences_are_told_and_the_gap_is_said(host: Host) -> None:
+    host.write("same")
+    host.write("old")
+    host.write("gone")
+    host.start()
+    host.sensor.stop()
+    host.write("old", b"other")
+    (host.tree / "gone").unlink()
+    host.write("new")
+
+    told = host.start(host.sensor.cursor())
+    (drop,) = drops_of(told)
+
+    assert told[0] is drop
+    assert said(told) == [(REMOVED, "/tree/gone"), (CREATED, "/tree/new"), (CHANGED, "/tree/old")]
+    assert drop.reason is DropReason.SOURCE_GAP
+    assert drop.first is not None
+    assert drop.last is not None
+    assert drop.first < drop.last
+    assert drop.detail == "the sensor was not running; all trees are compared again"
+
+
+def test_a_new_file_wakes_the_loop_and_is_told_once_it_has_settled(host: Host) -> None:
+    host.start()
+
+    host.write("new", b"eicar")
+    woken = select.select(host.sensor.descriptors(), [], [], 1)[0]
+    early = drain(host.sensor, host.clock)
+    due = host.sensor.due()
+    host.clock.forward(0.1)
+    told = drain(host.sensor, host.clock)
+
+    assert woken
+    assert early == []
+    assert due is not None
+    assert due - host.clock.boot_ns() <= 0
+    ((kind, file),) = files_of(told)
+    assert (kind, file.sha256) == (CREATED, hashlib.sha256(b"eicar").digest())
+
+
+def test_many_events_of_one_file_are_one_change(host: Host) -> None:
+    host.write("file")
+    host.start()
+
+    for n in range(20):
+        host.write("file", b"%d" % n)
+    told = host.later()
+
+    assert said(told) == [(CHANGED, "/tree/file")]
+
+
+def test_a_tree_that_is_dropped_in_at_once_is_told_whole(host: Host) -> None:
+    host.start()
+
+    for name in ("a", "d/b", "d/e/f/c", "d/e/f/d"):
+        host.write(name)
+    told = host.later()
+    host.write("d/e/f/late")
+
+    assert said(told) == [
+        (CREATED, "/tree/a"),
+        (CREATED, "/tree/d/b"),
+        (CREATED, "/tree/d/e/f/c"),
+        (CREATED, "/tree/d/e/f/d"),
+    ]
+    assert said(host.later()) == [(CREATED, "/tree/d/e/f/late")]
+
+
+def test_a_rename_is_one_file_gone_and_another_come(host: Host) -> None:
+    host.write("a", b"x")
+    host.write("d/b", b"y")
+    host.start()
+
+    (host.tree / "a").rename(host.tree / "z")
+    (host.tree / "d").rename(host.tree / "e")
+    told = host.later()
+    host.write("e/after")
+
+    assert said(told) == [
+        (REMOVED, "/tree/a"),
+        (REMOVED, "/tree/d/b"),
+        (CREATED, "/tree/e/b"),
+        (CREATED, "/tree/z"),
+    ]
+    assert said(host.later()) == [(CREATED, "/tree/e/after")]
+
+
+def test_a_directory_removed_and_made_again_is_watched_again(host: Host) -> None:
+    host.write("d/a")
+    host.start()
+
+    shutil.rmtree(host.tree / "d")
+    gone = host.later()
+    host.write("d/b")
+    come = host.later()
+    host.write("d/c")
+
+    assert said(gone) == [(REMOVED, "/tree/d/a")]
+    assert said(come) == [(CREATED, "/tree/d/b")]
+    assert said(host.later()) == [(CREATED, "/tree/d/c")]
+
+
+def test_a_root_removed_and_made_again_is_watched_again(host: Host) -> None:
+    host.write("a")
+    host.start()
+
+    shutil.rmtree(host.tree)
+    gone = host.later()
+    host.write("b")
+    come = host.later()
+    host.write("c")
+
+    assert said(gone) == [(REMOVED, "/tree/a")]
+    assert said(come) == [(CREATED, "/tree/b")]
+    assert said(host.later()) == [(CREATED, "/tree/c")]
+
+
+def test_a_root_that_comes_later_is_new_and_found_without_the_sweep(tmp_path: Path) -> None:
+    host = Host(tmp_path, trees=(Tree("/late"),))
+    told = host.start()
+    blind = host.sensor.health()
+
+    (host.root / "late").mkdir()
+    (host.root / "late/file").touch()
+    found = host.later()
+    host.clock.forward(601)
+    drain(host.sensor, host.clock)
+
+    assert told == []
+    assert (blind.state, blind.reason) == (HealthState.BLIND, "none of the trees exists")
+    assert said(found) == [(CREATED, "/late/file")]
+    assert host.sensor.health().state is HealthState.OK
+    host.close()
+
+
+def test_a_single_file_is_watched_through_its_replacements(tmp_path: Path) -> None:
+    host = Host(tmp_path, trees=(Tree("/tree/passwd"),))
+    host.write("passwd", b"1")
+    host.start()
+
+    host.write("passwd+", b"2")
+    (host.tree / "passwd+").replace(host.tree / "passwd")
+    replaced = host.later()
+    host.write("passwd", b"3")
+
+    assert said(replaced) == [(CHANGED, "/tree/passwd")]
+    assert said(host.later()) == [(CHANGED, "/tree/passwd")]
+    host.close()
+
+
+def test_the_sweep_finds_what_made_no_event(host: Host) -> None:
+    host.write("open")
+    host.start()
+
+    with (host.tree / "open").open("ab", buffering=0) as file:
+        file.write(b"never closed")
+        before = host.later()
+        host.clock.forward(600)
+        after = drain(host.sensor, host.clock)
+
+    assert before == []
+    assert said(after) == [(CHANGED, "/tree/open")]
+
+
+def test_an_overflow_is_a_declared_gap_and_repaired_at_once(host: Host) -> None:
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text("ascii"))
+    if limit > 100_000:
+        pytest.skip(f"this host queues {limit} events")
+    for name in ("a", "b"):
+        host.write(name)
+    host.start()
+
+    for n in range(limit + 8):
+        (host.tree / "ab"[n % 2]).chmod(0o600 + n // 2 % 2)
+    host.write("hidden/in/the/flood")
+    told = host.later()
+    while host.sensor.due() == 0 or select.select(host.sensor.descriptors(), [], [], 0)[0]:
+        told += host.later()
+
+    assert [d.detail for d in drops_of(told)] == [
+        "more events than the queue holds; all trees are compared again"
+    ]
+    assert (CREATED, "/tree/hidden/in/the/flood") in said(told)
+    assert not [s for s in said(host.later(601)) if s[1].startswith("/tree/hidden")]
+
+
+def test_without_watches_the_sweep_alone_tells_and_says_so(tmp_path: Path) -> None:
+    host = Host(tmp_path, watches_max=0)
+    host.start()
+    host.write("new")
+
+    told = host.later(601)
+    health = host.sensor.health()
+
+    assert said(told) == [(CREATED, "/tree/new")]
+    assert host.sensor.descriptors() == ()
+    assert (health.state, health.rung) == (HealthState.DEGRADED, "sweep")
+    assert "events are switched off" in health.reason
+    host.close()
+
+
+def test_a_limit_of_watches_or_files_degrades_and_says_so(tmp_path: Path) -> None:
+    host = Host(tmp_path, watches_max=2, entries_max=4)
+    for n in range(4):
+        host.write(f"d{n}/f")
+        host.write(f"g{n}")
+
+    host.start()
+    health = host.sensor.health()
+
+    assert health.state is HealthState.DEGRADED
+    assert "more directories than 2 watches" in health.reason
+    assert "over the limit of 4" in health.reason
+    assert health.dropped > 0
+    host.close()
+
+
+def test_what_was_not_sealed_is_told_again_the_same(host: Host) -> None:
+    host.write("a")
+    host.start()
+    sealed = host.sensor.cursor()
+    host.write("a", b"one")
+    told = host.later()
+    host.write("a", b"two")
+    (host.tree / "b").touch()
+    told += host.later()
+    (host.tree / "b").unlink()
+    told += host.later()
+
+    again = host.start(sealed)
+
+    assert again[: len(told)] == told
+    assert files_of(again[len(told) :]) == []
+    assert files_of(host.start(host.sensor.cursor())) == []
+
+
+def test_a_crash_in_the_middle_of_the_baseline_goes_on_with_it(host: Host) -> None:
+    for n in range(600):
+        host.write(f"f{n}")
+    host.sensor.start(b"")
+    first = list(host.sensor.poll(host.clock.boot_ns() + NS_PER_S))
+    sealed = host.sensor.cursor()
+    host.sensor.poll(host.clock.boot_ns() + NS_PER_S)
+
+    rest = host.start(sealed)
+
+    assert 0 < len(first) < POLL_SIGHTINGS_MAX
+    assert said(first + rest) == [
+        (SEEN, path) for path in sorted(f"/tree/f{n}" for n in range(600))
+    ]
+
+
+def test_a_poll_ends_soon_after_its_deadline_and_always_moves_on(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.clock = Slow()
+    for n in range(50):
+        host.write(f"f{n}", os.urandom(600_000) if n == 25 else b"x")
+    host.sensor = host.a_sensor()
+    host.sensor.start(b"")
+
+    polls, told, longest = 0, 0, 0
+    while host.sensor.due() == 0 or not polls:
+        began = host.clock.boot
+        told += len(host.sensor.poll(began + 5 * NS_PER_MS))
+        longest = max(longest, host.clock.boot - began)
+        polls += 1
+
+    assert told == 50
+    assert polls > 10
+    assert longest <= 12 * NS_PER_MS
+    host.close()
+
+
+def test_a_damaged_state_is_moved_aside_said_and_built_anew(host: Host) -> None:
+    host.write("a")
+    host.start()
+    sealed = host.sensor.cursor()
+    host.sensor.stop()
+    host.state.write_bytes(b"damage" * 5000)
+
+    told = host.start(sealed)
+
+    assert [d.detail.partition(":")[0] for d in drops_of(told)] == ["the state was damaged"]
+    assert said(told) == [(SEEN, "/tree/a")]
+    assert host.state.with_name("files.db.damaged").exists()
+
+
+def test_a_state_damaged_while_in_use_costs_one_gap_and_no_change(host: Host) -> None:
+    for n in range(300):
+        host.write(f"f{n}")
+    host.start()
+    sealed = host.sensor.cursor()
+    size = host.state.stat().st_size
+    with host.state.open("r+b") as file:
+        file.write(bytes(size))
+    os.truncate(host.state.with_name("files.db-wal"), 0)
+
+    host.write("f0", b"other")
+    told = host.later(601)
+    host.write("f1", b"one more")
+    told += host.later()
+    told += host.start(sealed)
+
+    assert "/tree/f0" in {path for _, path in said(told)}
+    assert "/tree/f1" in {path for _, path in said(told)}
+    assert any("damaged" in drop.detail for drop in drops_of(told))
+    assert host.sensor.health().state is HealthState.OK
+
+
+def test_other_trees_in_the_settings_tell_no_file_as_created_or_removed(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    host.write("a")
+    (host.root / "other").mkdir()
+    (host.root / "other/b").touch()
+    host.start()
+    host.settings = FileSettings(trees=(Tree("/other"),))
+
+    told = host.start(host.sensor.cursor())
+
+    assert said(told) == [(SEEN, "/other/b")]
+    host.close()
+
+
+def test_idle_it_asks_for_nothing_until_the_sweep(host: Host) -> None:
+    host.start()
+
+    due = host.sensor.due()
+
+    assert due is not None
+    assert due - host.clock.boot_ns() > 590 * NS_PER_S
+
+
+def test_not_started_it_is_blind_and_harmless(host: Host) -> None:
+    assert host.sensor.due() is None
+    assert host.sensor.poll(0) == ()
+    assert host.sensor.health().state is HealthState.BLIND
+    host.sensor.stop()
+    host.sensor.stop()
+
+
+def test_this_hosts_own_files_are_seen_whoever_we_are(tmp_path: Path) -> None:
+    clock = SystemClock()
+    sensor = FileSensor(
+        FileSettings(trees=(Tree("/etc"),)), HostRoot("/"), clock, tmp_path / "files.db"
+    )
+    sensor.start(b"")
+
+    told = files_of(drain(sensor, clock, slice_ns=500 * NS_PER_MS))
+    sensor.stop()
+
+    assert len(told) > 10
+    assert {kind for kind, _ in told} == {SEEN}
+
+
+class Changes(RuleBasedStateMachine):
+    """Files come, change, move and go between polls, seals, sweeps, crashes and restarts."""
+
+    NAMES = ("a", "b", "d/a", "d/b", "d/e/a")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        self.host = Host(Path(self.directory.name))
+        self.sealed: list[Sighting] = []
+        self.waiting: list[Sighting] = self.host.start()
+        self.cursor = b""
+        self.writes = 0
+
+    @rule(name=st.sampled_from(NAMES))
+    def write(self, name: str) -> None:
+        self.writes += 1
+        if (self.host.tree / name).is_dir() or any(
+            parent.is_file() for parent in (self.host.tree / name).parents
+        ):
+            return
+        self.host.write(name, b"%d" % self.writes)
+
+    @rule(name=st.sampled_from((*NAMES, "d", "d/e")))
+    def remove(self, name: str) -> None:
+        path = self.host.tree / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+    @rule(name=st.sampled_from(("a", "d", "d/e")), to=st.sampled_from(("b", "x", "d/b")))
+    def move(self, name: str, to: str) -> None:
+        source, target = self.host.tree / name, self.host.tree / to
+        if source.exists() and target.parent.is_dir() and source not in target.parents:
+            if target.is_dir() or (target.exists() and source.is_dir()):
+                return
+            source.rename(target)
+
+    @rule()
+    def glance(self) -> None:
+        self.waiting += drain(self.host.sensor, self.host.clock)
+
+    @rule()
+    def settle(self) -> None:
+        self.waiting += self.host.later()
+
+    @rule()
+    def sweep(self) -> None:
+        self.waiting += self.host.later(601)
+
+    @rule()
+    def seal(self) -> None:
+        self.sealed += self.waiting
+        self.waiting = []
+        self.cursor = self.host.sensor.cursor()
+
+    @rule()
+    def crash(self) -> None:
+        self.waiting = self.host.start(self.cursor)
+
+    @rule()
+    def stop(self) -> None:
+        self.host.sensor.stop()
+        self.seal()
+        self.waiting = self.host.start(self.cursor)
+
+    def teardown(self) -> None:
+        self.settle()
+        self.sweep()
+        self.host.close()
+        known: dict[str, object] = {}
+        for kind, file in files_of(self.sealed + self.waiting):
+            assert (file.path in known) == (kind in {CHANGED, REMOVED}), (kind, file.path)
+            known[file.path] = file.sha256
+            if kind is REMOVED:
+                del known[file.path]
+        there = {
+            f"/{path.relative_to(self.host.root)}": hashlib.sha256(path.read_bytes()).digest()
+            for path in self.host.tree.rglob("*")
+            if path.is_file()
+        }
+        self.directory.cleanup()
+        assert known == there
+
+
+Changes.TestCase.settings = settings(max_examples=50, stateful_step_count=25, deadline=None)
+TestChanges = Changes.TestCase

@@ -1,0 +1,387 @@
+"""Every line of a log comes once, through rotations and restarts, or its loss is said."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from agent.hostroot import HostRoot
+from agent.sense.sensors.logfile import Line
+from agent.sense.sensors.tail import LINGER_NS, Tail
+
+HISTORY_BYTES = 1 << 20
+
+
+class Log:
+    """A log on a host of its own, with one tail on it at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.path = root / "log"
+        self.now = 0
+        self.gaps: list[str] = []
+        self.host = HostRoot(root)
+        self.tail = self.a_tail()
+
+    def a_tail(self) -> Tail:
+        return Tail(self.host, "/log", HISTORY_BYTES)
+
+    def start(self, cursor: bytes = b"") -> None:
+        self.tail.close()
+        self.tail = self.a_tail()
+        self.tail.start(cursor, self.now)
+
+    def close(self) -> None:
+        self.tail.close()
+        self.host.close()
+
+    def append(self, text: str, name: str = "log") -> None:
+        with (self.root / name).open("a", encoding="ascii") as file:
+            file.write(text)
+
+    def rotate(self, *, create: bool = True) -> None:
+        numbers = sorted((int(p.suffix[1:]) for p in self.root.glob("log.*")), reverse=True)
+        for number in numbers:
+            (self.root / f"log.{number}").rename(self.root / f"log.{number + 1}")
+        self.path.rename(self.root / "log.1")
+        if create:
+            self.path.touch()
+
+    def take(self, count_max: int = 100) -> list[str]:
+        taken = self.tail.take(count_max, self.now)
+        self.gaps += taken.gaps
+        return [line.text.decode() for line in taken.lines]
+
+    def rest(self) -> list[str]:
+        """Take until the end."""
+        lines: list[Line] = []
+        while True:
+            taken = self.tail.take(3, self.now)
+            lines += taken.lines
+            self.gaps += taken.gaps
+            if taken.is_at_end:
+                return [line.text.decode() for line in lines]
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Log]:
+    made = Log(tmp_path)
+    yield made
+    made.close()
+
+
+def numbered(first: int, last: int) -> str:
+    return "".join(
+        f"line {number} of a log that has a beginning\n" for number in range(first, last)
+    )
+
+
+def numbers(lines: list[str]) -> list[int]:
+    return [int(line.split()[1]) for line in lines]
+
+
+def test_a_rotation_by_rename_loses_nothing_and_lines_written_late_come_too(log: Log) -> None:
+    log.append(numbered(0, 5))
+    log.start()
+    first = log.rest()
+    log.append(numbered(5, 7))
+    log.rotate()
+    log.append(numbered(8, 10))
+    log.append(numbered(7, 8), "log.1")
+
+    second = log.rest()
+    log.append(numbered(10, 11), "log.1")  # before the writer was told to reopen
+    third = log.rest()
+
+    assert numbers(first + second + third) == [*range(5), 5, 6, 7, 8, 9, 10]
+    assert log.gaps == []
+
+
+def test_a_rotated_file_is_let_go_when_it_has_been_quiet(log: Log) -> None:
+    log.append(numbered(0, 2) + "no end")
+    log.start()
+    log.rest()
+    log.rotate()
+    log.rest()
+    due = log.tail.due()
+
+    log.now += LINGER_NS
+    last = log.rest()
+
+    assert due == LINGER_NS
+    assert last == ["no end"]
+    assert log.tail.due() is None
+    assert len(log.tail.files()) == 1
+
+
+def test_several_rotations_between_two_looks_lose_nothing(log: Log) -> None:
+    log.append(numbered(0, 2))
+    log.start()
+    first = log.rest()
+    for at in range(2, 8, 2):
+        log.append(numbered(at, at + 1))
+        log.rotate()
+        log.append(numbered(at + 1, at + 2))
+
+    assert numbers(first + log.rest()) == list(range(8))
+    assert log.gaps == []
+
+
+def test_a_file_that_is_gone_for_a_moment_is_followed_when_it_is_back(log: Log) -> None:
+    log.append(numbered(0, 2))
+    log.start()
+    first = log.rest()
+    log.rotate(create=False)
+    log.append(numbered(2, 3), "log.1")
+    second = log.rest()
+    log.append(numbered(3, 4))
+
+    assert numbers(first + second + log.rest()) == [0, 1, 2, 3]
+
+
+def test_a_restart_continues_where_the_cursor_says(log: Log) -> None:
+    log.append(numbered(0, 3) + "half")
+    log.start()
+    first = log.rest()
+    cursor = log.tail.cursor()
+    log.append(" a line\n" + numbered(3, 4))
+    log.start(cursor)
+
+    assert numbers(first) == [0, 1, 2]
+    assert log.rest()[0] == "half a line"
+    log.start(cursor)
+    assert len(log.rest()) == 2
+
+
+def test_rotations_while_away_are_caught_up_oldest_first(log: Log) -> None:
+    log.append(numbered(0, 3))
+    log.start()
+    log.rest()
+    cursor = log.tail.cursor()
+    log.tail.close()
+    for at in (3, 5, 7):
+        log.append(numbered(at, at + 1))
+        log.rotate()
+        log.append(numbered(at + 1, at + 2))
+
+    log.start(cursor)
+
+    assert numbers(log.rest()) == list(range(3, 9))
+    assert log.gaps == []
+
+
+def test_a_rotation_that_was_compressed_while_away_is_a_gap(log: Log) -> None:
+    log.append(numbered(0, 3))
+    log.start()
+    log.rest()
+    cursor = log.tail.cursor()
+    log.append(numbered(3, 4))
+    log.rotate()
+    (log.root / "log.1").rename(log.root / "log.1.gz")
+    log.append(numbered(4, 5))
+
+    log.start(cursor)
+
+    assert numbers(log.rest()) == [4]
+    assert log.gaps == ["a file that was read before is gone, compressed or rewritten"]
+
+
+def test_an_inode_that_is_given_again_is_no_known_file(log: Log) -> None:
+    log.append(numbered(0, 3))
+    log.start()
+    log.rest()
+    cursor = log.tail.cursor()
+    log.path.write_text(numbered(100, 110), "ascii")  # the same inode, other lines
+
+    log.start(cursor)
+
+    assert numbers(log.rest()) == list(range(100, 110))
+    assert len(log.gaps) == 1
+
+
+def test_a_truncation_is_a_gap_and_reading_begins_anew(log: Log) -> None:
+    log.append(numbered(0, 3))
+    log.start()
+    log.rest()
+
+    os.truncate(log.path, 0)
+    log.append(numbered(3, 5))
+
+    assert numbers(log.rest()) == [3, 4]
+    assert log.gaps == ["truncated: what was written just before is lost"]
+
+
+def test_a_truncation_that_left_a_copy_loses_nothing_of_the_copy(log: Log) -> None:
+    log.append(numbered(0, 10))
+    log.start()
+    first = log.take(4)
+    log.append(numbered(10, 12))
+    shutil.copy(log.path, log.root / "log.1")
+    os.truncate(log.path, 0)
+    log.append(numbered(12, 14))
+
+    assert numbers(first + log.rest()) == list(range(14))
+    assert len(log.gaps) == 1
+
+
+def test_a_truncation_while_away_is_caught_up_from_its_copy(log: Log) -> None:
+    log.append(numbered(0, 10))
+    log.start()
+    first = log.take(4)
+    cursor = log.tail.cursor()
+    shutil.copy(log.path, log.root / "log.1")
+    os.truncate(log.path, 0)
+    log.append(numbered(10, 12))
+
+    log.start(cursor)
+
+    assert numbers(first + log.rest()) == list(range(12))
+    assert log.gaps == ["truncated: what was written just before is lost"]
+
+
+def test_at_the_first_start_only_the_end_of_the_history_is_read(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(numbered(0, 100), "ascii")
+
+    with HostRoot(tmp_path) as host:
+        tail = Tail(host, "/log", 100)
+        tail.start(b"", 0)
+        lines = tail.take(100, 0).lines
+        tail.close()
+
+    assert numbers([line.text.decode() for line in lines]) == [98, 99]
+
+
+def test_a_log_that_comes_after_us_is_read_from_its_beginning(log: Log) -> None:
+    log.start()
+    before = log.rest()
+    problem = log.tail.problem
+    log.append(numbered(0, 3))
+    after = log.rest()
+    again = log.tail.cursor()
+
+    assert (before, problem) == ([], Tail.MISSING)
+    assert numbers(after) == [0, 1, 2]
+    log.start(again)
+    assert log.rest() == []
+
+
+def test_a_log_that_was_missing_at_the_last_stop_is_read_from_its_beginning(log: Log) -> None:
+    log.start()
+    cursor = log.tail.cursor()
+    log.append(numbered(0, 3))
+
+    log.start(cursor)
+
+    assert numbers(log.rest()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_a_problem_and_never_opened(log: Log, make: object) -> None:
+    assert callable(make)
+    make(log.path)
+
+    log.start()
+
+    assert log.rest() == []
+    assert "is not a regular file" in log.tail.problem or "neither" in log.tail.problem
+
+
+@pytest.mark.parametrize(
+    "cursor", [b"", b"x", b"\x90", b"\x91\x90", b"\xdd\xff\xff\xff\xff", bytes(99)]
+)
+def test_any_cursor_starts(log: Log, cursor: bytes) -> None:
+    log.append(numbered(0, 3))
+
+    log.start(cursor)
+
+    assert numbers(log.rest()) == [0, 1, 2]
+
+
+class Rotations(RuleBasedStateMachine):
+    """A writer that appends and is told late to reopen, rotations by rename, restarts, crashes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        self.log = Log(Path(self.directory.name))
+        self.log.path.touch()
+        self.writer = self.log.path.open("a", encoding="ascii", buffering=1)
+        self.written = 0
+        self.rotations = 0
+        self.has_half = False
+        self.sealed: list[int] = []
+        self.waiting: list[int] = []
+        self.log.start()
+        self.cursor = self.log.tail.cursor()
+
+    @rule(count=st.integers(1, 5))
+    def append(self, count: int) -> None:
+        if self.has_half:
+            self.writer.write("a line in two pieces\n")
+            self.has_half = False
+        self.writer.write(numbered(self.written, self.written + count))
+        self.written += count
+
+    @precondition(lambda self: not self.has_half)
+    @rule()
+    def append_half(self) -> None:
+        self.writer.write(f"line {self.written} is ")
+        self.writer.flush()
+        self.written += 1
+        self.has_half = True
+
+    @precondition(lambda self: self.rotations < 12)
+    @rule()
+    def rotate(self) -> None:
+        self.log.rotate()
+        self.rotations += 1
+
+    @rule()
+    def reopen(self) -> None:
+        if not self.has_half:
+            self.writer.close()
+            self.writer = self.log.path.open("a", encoding="ascii", buffering=1)
+
+    @rule(count_max=st.integers(1, 6))
+    def take(self, count_max: int) -> None:
+        self.waiting += numbers(self.log.take(count_max))
+
+    @rule()
+    def seal(self) -> None:
+        self.sealed += self.waiting
+        self.waiting = []
+        self.cursor = self.log.tail.cursor()
+
+    @rule()
+    def crash(self) -> None:
+        self.waiting = []
+        self.log.start(self.cursor)
+
+    @invariant()
+    def nothing_comes_twice(self) -> None:
+        told = self.sealed + self.waiting
+        assert len(told) == len(set(told))
+
+    def teardown(self) -> None:
+        if self.has_half:
+            self.writer.write("finished\n")
+        self.writer.close()
+        self.waiting += numbers(self.log.rest())
+        self.log.now += LINGER_NS
+        self.waiting += numbers(self.log.rest())
+        try:
+            assert sorted(self.sealed + self.waiting) == list(range(self.written))
+            assert self.log.gaps == []
+        finally:
+            self.log.close()
+            self.directory.cleanup()
+
+
+Rotations.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestRotations = Rotations.TestCase
