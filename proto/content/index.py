@@ -6,6 +6,7 @@ Any bytes give a reader or `ContentError`, and a damaged file gives at worst a w
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from mmap import mmap
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -91,7 +92,7 @@ class MappedIndex:
         ContentNewer: of a later format.
     """
 
-    def __init__(self, data: bytes | memoryview) -> None:
+    def __init__(self, data: bytes | memoryview | mmap) -> None:
         layout = read_layout(memoryview(data))
         self._layout = layout
         self._salt = layout.release.salt

@@ -1,0 +1,24 @@
+"""What judging an observation needs beyond the observation itself; pure."""
+
+from msgspec import Struct
+
+from proto.content.index import IndicatorIndex
+from proto.model import ContentStamp
+
+
+class MatchContext(Struct, frozen=True):
+    """Whose host it is, what to match with, and when.
+
+    Args:
+        tenant: the tenant's 16 bytes.
+        host: the agent's 16 bytes.
+        index: the indicators in use.
+        stamp: what they are and how current; None without any.
+        now: nanoseconds UTC; indicators that have expired by then do not match.
+    """
+
+    tenant: bytes
+    host: bytes
+    index: IndicatorIndex
+    stamp: ContentStamp | None
+    now: int
