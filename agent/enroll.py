@@ -28,8 +28,6 @@ from proto.model import Split, StatementKind
 from runtime.clock import Clock, boot_id
 
 
-
-
 class Ask(Struct, frozen=True):
     """Where to enrol; addresses are host:port."""
 

@@ -8,16 +8,16 @@ from pathlib import Path
 from msgspec import structs
 
 from agent.commands.common import add_json, print_rows, settings_of
+from agent.commands.once import NOBODY, SLICE_MS
 from agent.config import AgentSettings
 from agent.layout import owners
 from agent.sense import wiring
-from certs.identity import AgentId, PeerIdentity, TenantId
+from agent.sense.ports import Sensor
 from proto.model import HealthState
-from runtime.clock import NS_PER_MS, SystemClock
+from runtime.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 
 COLUMNS = ("sensor", "state", "rung", "reason")
-POLL_MS = 500
-NOBODY = PeerIdentity(TenantId(bytes(16)), AgentId(bytes(16)))
+LOOK_S = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def examine(settings: AgentSettings) -> Iterator[Mapping[str, object]]:
         site = wiring.Site(paths, owned, clock)
         for name, sensor in wiring.build_sensors(settings.sense, site, NOBODY).items():
             sensor.start(b"")
-            sensor.poll(clock.boot_ns() + POLL_MS * NS_PER_MS)
+            _settle(sensor, clock)
             health = sensor.health()
             sensor.stop()
             yield {
@@ -60,3 +60,13 @@ def examine(settings: AgentSettings) -> Iterator[Mapping[str, object]]:
                 "misses": sensor.spec.misses,
                 "privilege": sensor.spec.privilege,
             }
+
+
+def _settle(sensor: Sensor, clock: Clock) -> None:
+    """Let a sensor finish its first look, or as much of it as a person waits for."""
+    end = clock.boot_ns() + LOOK_S * NS_PER_S
+    while clock.boot_ns() < end:
+        sensor.poll(clock.boot_ns() + SLICE_MS * NS_PER_MS)
+        due = sensor.due()
+        if due is None or due > clock.boot_ns():
+            return

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent.commands.common import add_json, print_rows
 from proto.content.index import MappedIndex
+from proto.content.kinds import IndicatorKind
 from proto.rows import plain
 
 COLUMNS = ("rule_id", "event", "fields")
@@ -15,7 +16,7 @@ COLUMNS = ("rule_id", "event", "fields")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     parser.add_argument("--index", type=Path, required=True, metavar="FILE", help="a .vdx file")
-    parser.add_argument("kind", help="sha256, ipv4, ipv6, filename, process ...")
+    parser.add_argument("kind", choices=[kind.value for kind in IndicatorKind])
     parser.add_argument("values", nargs="+", metavar="VALUE", help="what to look up")
     add_json(parser)
 
@@ -29,11 +30,15 @@ def run(args: argparse.Namespace) -> int:
     """
     with args.index.open("rb") as file:
         index = MappedIndex(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
-    count = print_rows(_matches(index, args.kind, args.values), COLUMNS, as_json=args.json)
+    count = print_rows(
+        _matches(index, IndicatorKind(args.kind), args.values), COLUMNS, as_json=args.json
+    )
     return 3 if count else 0
 
 
-def _matches(index: MappedIndex, kind: str, values: list[str]) -> Iterator[Mapping[str, object]]:
+def _matches(
+    index: MappedIndex, kind: IndicatorKind, values: list[str]
+) -> Iterator[Mapping[str, object]]:
     for value in values:
         for found in index.lookup(kind, value):
-            yield {"rule_id": f"indicator.{kind}", "event": value, "fields": plain(found)}
+            yield {"rule_id": f"indicator.{kind.value}", "event": value, "fields": plain(found)}

@@ -10,20 +10,18 @@ from pathlib import Path
 from msgspec import structs
 
 from agent.commands.common import add_json, print_rows, say, settings_of
-from agent.commands.doctor import NOBODY
+from agent.commands.once import NOBODY, once
 from agent.config import AgentSettings
 from agent.layout import owners
 from agent.sense import wiring
 from agent.sense.match import indicators, logins
 from agent.sense.match.context import MatchContext
-from agent.sense.ports import Sensor
 from agent.sense.redact import Redactor
 from proto.content.index import MappedIndex
-from proto.model import Finding, Observation
+from proto.model import CheckState, Finding, Observation
 from proto.rows import FINDING_COLUMNS, finding_row
-from runtime.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
+from runtime.clock import NS_PER_S, SystemClock
 
-SLICE_MS = 200
 SCAN_S_MAX = 120
 
 
@@ -67,7 +65,7 @@ def findings(settings: AgentSettings, index: Path | None, seconds: int) -> Itera
         end = clock.boot_ns() + seconds * NS_PER_S
         for name, sensor in wiring.build_sensors(settings.sense, site, NOBODY).items():
             _progress(name)
-            for sighting in _once(sensor, clock, end):
+            for sighting in once(sensor, clock, end):
                 for finding in _judged(sighting, context):
                     yield redactor.finding(finding)
     _progress("")
@@ -75,7 +73,7 @@ def findings(settings: AgentSettings, index: Path | None, seconds: int) -> Itera
 
 def _judged(sighting: object, context: MatchContext) -> tuple[Finding, ...]:
     if isinstance(sighting, Finding):
-        return (sighting,)
+        return () if _is_quiet(sighting) else (sighting,)
     if not isinstance(sighting, Observation):
         return ()
     return (
@@ -84,17 +82,10 @@ def _judged(sighting: object, context: MatchContext) -> tuple[Finding, ...]:
     )
 
 
-def _once(sensor: Sensor, clock: Clock, end: int) -> Iterator[object]:
-    """Yield a sensor's sightings until it has nothing due at once."""
-    sensor.start(b"")
-    try:
-        while clock.boot_ns() < end:
-            yield from sensor.poll(clock.boot_ns() + SLICE_MS * NS_PER_MS)
-            due = sensor.due()
-            if due is None or due > clock.boot_ns():
-                return
-    finally:
-        sensor.stop()
+def _is_quiet(finding: Finding) -> bool:
+    """Whether a verdict is nothing to tell: `posture` lists those that passed."""
+    quiet = (CheckState.PASS, CheckState.NOT_APPLICABLE)
+    return finding.check is not None and finding.check.state in quiet
 
 
 def _index(path: Path | None) -> MappedIndex:

@@ -47,11 +47,10 @@ def render(samples: Iterable[Sample]) -> bytes:
     from prometheus_client.core import (  # noqa: PLC0415
         CounterMetricFamily,
         GaugeMetricFamily,
-        Metric,
     )
     from prometheus_client.exposition import generate_latest  # noqa: PLC0415
 
-    families: dict[str, Metric] = {}
+    families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
     for sample in samples:
         if sample.name not in METRICS:
             continue
@@ -64,11 +63,11 @@ def render(samples: Iterable[Sample]) -> bytes:
         family.add_metric([value for _, value in sample.labels], sample.value)
 
     class _Once:
-        def collect(self) -> Iterable[Metric]:
+        def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
             return families.values()
 
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once())  # type: ignore[arg-type]
+    registry.register(_Once())
     return generate_latest(registry)
 
 
