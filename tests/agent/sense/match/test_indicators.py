@@ -61,7 +61,7 @@ def a_context(
 
 def seen(thing: Thing, kind: ObservationKind, **changes: object) -> Observation:
     role = Role.ACTOR if isinstance(thing, Process | Login) else Role.TARGET
-    observed = an_observation(None, kind=kind, **changes)  # type: ignore[arg-type]
+    observed = an_observation(None, kind=kind, **changes)
     return structs.replace(observed, subject=Entity(role, thing))
 
 
