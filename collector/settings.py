@@ -8,6 +8,7 @@ from msgspec import Meta, Struct
 from collector.comply.projection import ComplySettings
 from collector.feeds.settings import FeedSettings, FeedsSettings, SigningSettings
 from collector.forward.settings import AnyDestination, check_distinct
+from collector.gateway.settings import GatewaySettings
 from collector.issuer.settings import IssuerSettings
 from collector.ledger.admitter import AdmitSettings
 from collector.ledger.commit import CommitSettings
@@ -39,6 +40,11 @@ class PathSettings(Struct, frozen=True, forbid_unknown_fields=True):
     def issuer_socket(self) -> Path:
         """Where the issuer is asked."""
         return self.root / "issuer.sock"
+
+    @property
+    def root_certificate(self) -> Path:
+        """The root above every tenant; public."""
+        return self.root / "gate" / "root.pem"
 
     @property
     def receipt_key(self) -> Path:
@@ -75,6 +81,7 @@ class ListenSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     intake_address: str = "0.0.0.0:6610"
     enrollment_address: str = "0.0.0.0:6611"
+    limits: GatewaySettings = GatewaySettings()
 
 
 class ConsoleSettings(Struct, frozen=True, forbid_unknown_fields=True):

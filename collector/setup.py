@@ -83,7 +83,8 @@ def initialise(
         install_trust(desk, InstallTrust(tenant=tenant, trust=trust.encode()), os.geteuid())
     key_path = offline / "root-key.pem"
     write_key_file(key_path, root.key.to_pem())
-    write_atomic(offline / "root.pem", root.certificate_pem, mode=0o644)
+    for path in (offline / "root.pem", settings.paths.root_certificate):
+        write_atomic(path, root.certificate_pem, mode=0o644)
     return Made(tenant=tenant, root_key=key_path)
 
 

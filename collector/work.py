@@ -5,6 +5,7 @@ tenant whose disk fails waits and is tried again; the others go on.
 """
 
 import asyncio
+import logging
 import os
 import secrets
 import socket
@@ -186,6 +187,8 @@ async def _keep_working(worker: Worker, thread: ThreadPoolExecutor) -> None:
 
 def _schedule(settings: CollectorSettings, clock: Clock) -> AsyncIOScheduler:
     """Return the schedule: feeds now and at every interval, one run at a time."""
+    # Its own lines tell of every run; ours tell of what became of it.
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
     scheduler = AsyncIOScheduler()
     if settings.feeds.sources:
         scheduler.add_job(

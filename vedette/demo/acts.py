@@ -37,7 +37,7 @@ class Bait:
         rows = [
             ("sha256", hashlib.sha256(_EICAR).hexdigest(), "EICAR test file"),
             ("sha256", _sha256(self.program), "demo program"),
-            ("ipv4_port", f"{self.address}:{self.port}", "demo listener"),
+            ("ip_port", f"{self.address}:{self.port}", "demo listener"),
         ]
         lines = ["kind,value,family", *(",".join(row) for row in rows)]
         (self._stage.feeds / "demo.csv").write_text("\n".join(lines) + "\n")

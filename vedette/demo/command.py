@@ -90,7 +90,8 @@ def _summary(outcome: Outcome, keep: Path | None, write: Callable[[str], object]
     for name, score in sorted(outcome.frameworks.items()):
         write(
             f"  readiness    {name} {score['edition']}: evidenced {score['evidenced']} of "
-            f"{score['items']}, assured {score['assured']:.0%}, coverage {score['coverage']:.0%}\n"
+            f"{score['items']}, assured {score['score_percent']} %, "
+            f"coverage {score['coverage_percent']} %\n"
         )
     write(f"  batches      {outcome.batches} sealed, {outcome.receipts} receipted as durable\n")
     write(f"  forwarded    {outcome.forwarded} events reached the HEC receiver\n")

@@ -217,6 +217,10 @@ _COLLECTOR = """\
 [paths]
 state = "{stage.collector_state}"
 
+[trust]
+domain = "demo.vedette.test"
+server_names = ["127.0.0.1"]
+
 [gateway]
 intake_address = "127.0.0.1:{stage.ports[intake]}"
 enrollment_address = "127.0.0.1:{stage.ports[enrollment]}"
@@ -226,10 +230,11 @@ address = "127.0.0.1:{stage.ports[console]}"
 
 [feeds]
 interval_s = 3600
+lists = "{stage.feeds}"
 
 [[feeds.sources]]
 name = "demo"
-path = "{stage.feeds}/demo.csv"
+path = "demo.csv"
 format = "csv"
 confidence = 90
 warninglists = "annotate"
@@ -269,4 +274,7 @@ paths = ["{stage.auth_log}"]
 
 [sense.sensors.sockets]
 interval_s = 1
+
+[sense.content]
+refresh_interval_s_min = 1
 """
