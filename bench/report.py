@@ -5,6 +5,7 @@ the same figures of each peer that did the same work in the same run.
 """
 
 import json
+import math
 import os
 import platform
 import statistics
@@ -15,7 +16,13 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from runtime.errors import VedetteError
+
 Numbers = Mapping[str, float]
+
+
+class BenchFailed(VedetteError):
+    """What should have been measured did not happen."""
 
 
 class Figures(Struct, frozen=True):
@@ -37,7 +44,11 @@ class Benchmark(Protocol):
     UNIT: str
 
     def measure(self, scale: int) -> Figures:
-        """Measure with so much work; ends within about a minute at the usual scale."""
+        """Measure with so much work; ends within about a minute at the usual scale.
+
+        Raises:
+            BenchFailed: what should have been measured did not happen.
+        """
         ...
 
 
@@ -74,10 +85,23 @@ def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
+def medians(runs: Sequence[Numbers]) -> dict[str, float]:
+    """Return the middle of each figure over several runs that all have the same figures."""
+    return {name: median([run[name] for run in runs]) for name in runs[0]}
+
+
+def against(ours: Numbers, peer: Numbers) -> dict[str, float]:
+    """Return a peer's figures with ours as a multiple of each that both have."""
+    ratios = {
+        f"{name}_ratio": ours[name] / peer[name] for name in peer if name in ours and peer[name]
+    }
+    return {**peer, **ratios}
+
+
 def percentile(values: Sequence[float], share: float) -> float:
     """Return the value below which a share of all lies (nearest rank); ``share`` from 0 to 1."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, -(-int(share * 1000 * len(ordered)) // 1000) - 1))]
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 def as_object(name: str, figures: Figures) -> dict[str, object]:
