@@ -10,7 +10,9 @@ VedetteError                  (runtime.errors)
     ├── TooFarAhead            peer, retryable; a batch lies too far beyond a hole
     ├── AdmitRefused           peer; a stored body is not what its signed header says
     ├── NotLogged              peer, retryable; no such entry in the log (yet)
+    ├── NoSuchService          peer; nothing of that name is served here
     ├── AccessDenied           peer, exit 6; the enforcement point says no; ``denial`` says why
+    ├── CannotListen           operator; a listener's address or certificate cannot be used
     └── IssuerUnavailable      ours, retryable; the issuer does not answer
 """
 
@@ -84,10 +86,15 @@ class NotLogged(CollectorError):
     fault: ClassVar[Fault] = Fault.PEER
 
 
+class NoSuchService(CollectorError):
+    """Nothing of that name is served here."""
+
+    fault: ClassVar[Fault] = Fault.PEER
+
+
 class Denial(enum.Enum):
     """Why the enforcement point said no; the values are stable names, used as labels."""
 
-    METHOD = "method"
     TRANSPORT = "transport"
     IDENTITY = "identity"
     UNKNOWN_AGENT = "unknown_agent"
@@ -119,3 +126,9 @@ class IssuerUnavailable(CollectorError):
     """The issuer does not answer; nothing was issued."""
 
     retryable: ClassVar[bool] = True
+
+
+class CannotListen(CollectorError):
+    """A listener cannot be opened: the address is taken or not ours, or the certificate is bad."""
+
+    fault: ClassVar[Fault] = Fault.OPERATOR

@@ -43,7 +43,7 @@ class Proofs:
         stored = self._ledger.find(ref)
         if stored is None:
             raise NotLogged("there is no such batch in the ledger", hint="check the record's uid")
-        inclusion = self._log.inclusion(self.entry_of(stored.header_hash))
+        inclusion = self._log.inclusion(self.find(stored.header_hash)[0])
         return encode_proof(
             LogProof(
                 index=inclusion.index,
@@ -53,8 +53,8 @@ class Proofs:
             )
         )
 
-    def entry_of(self, header_hash: bytes) -> int:
-        """Return where a batch stands in the log.
+    def find(self, header_hash: bytes) -> tuple[int, Stored]:
+        """Return where a batch stands in the log, and the batch.
 
         Raises:
             NotLogged: there is no such batch, it was refused, or admit has not come to it yet.
@@ -64,7 +64,7 @@ class Proofs:
         for entry, position in self._log.positions(header_hash):
             stored = self._ledger.at(position)
             if stored is not None and stored.header_hash == header_hash:
-                return entry
+                return entry, stored
         raise NotLogged("the log has no such batch", hint="ask again in a few seconds")
 
     def _record_proof(self, stored: Stored, ref: RecordRef) -> RecordProof:

@@ -76,4 +76,4 @@ def test_a_refused_batch_has_no_proof(world: World) -> None:
     world.admitter.sign()
 
     with pytest.raises(NotLogged):
-        world.proofs.entry_of(batch.header_hash)
+        world.proofs.find(batch.header_hash)
