@@ -30,7 +30,7 @@ from runtime.files import write_atomic
 
 
 class SetUpAlready(VedetteError):
-    """There is a collector in this state directory."""
+    """There is a collector in this state directory, or another one's root key on the medium."""
 
     fault: ClassVar[Fault] = Fault.OPERATOR
 
@@ -63,17 +63,16 @@ def initialise(
         VedetteError: a room could not be set up; the message says which.
         OSError: a file cannot be made durable.
     """
-    root_dir = settings.paths.root
-    if settings.paths.issuer.exists():
-        raise SetUpAlready(
-            f"there is a collector in {root_dir} already",
-            hint="name another state directory, or keep the one you have",
-        )
+    root_dir, key_path = settings.paths.root, offline / "root-key.pem"
+    _refuse_a_second(settings.paths.issuer, f"a collector in {root_dir}", root_dir)
+    _refuse_a_second(key_path, f"a root key in {offline}", offline)
+    root = RootAuthority.create(settings.trust.domain, clock.wall_ns())
+    # First: without its root key what follows would be of no use, and the medium may be full.
+    offline.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_key_file(key_path, root.key.to_pem())
     root_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
     for name in ("gate", "work", "tenants"):
         (root_dir / name).mkdir(mode=0o700, exist_ok=True)
-    offline.mkdir(mode=0o700, parents=True, exist_ok=True)
-    root = RootAuthority.create(settings.trust.domain, clock.wall_ns())
     set_up(settings.issuer, root, clock)
     Path(settings.publishing.lists).mkdir(parents=True, exist_ok=True)
     tuf_root = Publisher(settings.publishing, clock).init(offline / "content")
@@ -81,11 +80,18 @@ def initialise(
         tenant = add_tenant(desk, root, tenant_name, os.geteuid())
         trust = _trust(settings, tenant, root, tuf_root, (clock, random))
         install_trust(desk, InstallTrust(tenant=tenant, trust=trust.encode()), os.geteuid())
-    key_path = offline / "root-key.pem"
-    write_key_file(key_path, root.key.to_pem())
     for path in (offline / "root.pem", settings.paths.root_certificate):
         write_atomic(path, root.certificate_pem, mode=0o644)
     return Made(tenant=tenant, root_key=key_path)
+
+
+def _refuse_a_second(place: Path, what: str, directory: Path) -> None:
+    if os.path.lexists(place):
+        raise SetUpAlready(
+            f"there is {what} already",
+            hint="keep it and name another directory;"
+            f" where an earlier init was cut short, remove {directory} and begin again",
+        )
 
 
 def _trust(
