@@ -25,6 +25,7 @@ from agent.sense.sensors.filerows import (
     row_of,
     type_caveat,
 )
+from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.told import Told
 from proto.model import Entity, File, Observation, ObservationKind, Precision, Role, Source, User
 from runtime.clock import Clock
@@ -51,16 +52,27 @@ class Looker:
         host: the only way to its files.
         clock: stamps what is seen.
         told: what was told before.
-        hash_bytes_max: larger files are not hashed.
+        settings: the largest file to hash, and how many to remember.
     """
 
-    def __init__(self, host: HostRoot, clock: Clock, told: Told, hash_bytes_max: int) -> None:
+    def __init__(self, host: HostRoot, clock: Clock, told: Told, settings: FileSettings) -> None:
         self._host = host
         self._clock = clock
         self.told = told
-        self._hash_bytes_max = hash_bytes_max
+        self._settings = settings
+        self._entries = 0
+        self.over = 0
         self.source = Source("files", "", "")
         self.out: list[Sighting] = []
+
+    def count_anew(self) -> None:
+        """Count what is remembered, and from now on what there is no room for.
+
+        Raises:
+            StateLost: the database is damaged.
+        """
+        self._entries = self.told.count()
+        self.over = 0
 
     def stat(self, path: bytes) -> os.stat_result | None:
         """Return the metadata of what is at ``path`` itself, None where nothing is.
@@ -100,6 +112,9 @@ class Looker:
             self._tell_removed(path)
             return
         before = self.row(path)
+        if before is None and self._entries >= self._settings.entries_max:
+            self.over += 1
+            return
         if before is not None and before.is_as(seen) and not before.unsure:
             return
         content = yield from self._read(path, seen)
@@ -109,8 +124,9 @@ class Looker:
             self._tell_content(path, content, is_baseline=is_baseline)
 
     def forget(self, path: bytes) -> None:
-        """Forget a file that is no longer ours to watch."""
+        """Forget a file that is no longer there, or no longer ours to watch."""
         self.told.put(key_of(path), None)
+        self._entries -= 1
 
     def tell(self, sighting: Sighting) -> None:
         """Tell something of the sensor's own."""
@@ -121,7 +137,7 @@ class Looker:
         before = self.row(path)
         if before is None:
             return
-        self.told.put(key_of(path), None)
+        self.forget(path)
         file = File(
             path=host_text(path, PATH_CHARS_MAX),
             sha256=before.sha256 or UNSET,
@@ -142,6 +158,7 @@ class Looker:
                 self.told.put(key_of(path), encode_row(row_of(seen, sha256, unsure=False)))
             return
         self.told.put(key_of(path), encode_row(row_of(seen, sha256, unsure=content.unsure)))
+        self._entries += before is None
         file = File(
             path=host_text(path, PATH_CHARS_MAX),
             sha256=content.sha256,
@@ -177,7 +194,7 @@ class Looker:
         """Read and hash what is there; None where it went meanwhile."""
         if kind := type_caveat(seen.st_mode):
             return _Content(seen, None, (kind,))
-        if seen.st_size > self._hash_bytes_max:
+        if seen.st_size > self._settings.hash_bytes_max:
             return _Content(seen, UNSET, ("too large to hash",))
         try:
             fd = self._host.open(path, READ_FLAGS | os.O_NOFOLLOW)
@@ -204,7 +221,7 @@ class Looker:
         began = os.fstat(fd)
         unsure = abs(self._clock.wall_ns() - began.st_ctime_ns) < YOUNG_NS
         digest = hashlib.sha256()
-        left = self._hash_bytes_max
+        left = self._settings.hash_bytes_max
         while left > 0 and (data := os.read(fd, min(SLICE_BYTES, left))):
             digest.update(data)
             left -= len(data)

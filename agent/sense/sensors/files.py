@@ -62,7 +62,7 @@ class FileSensor:
         self._settings = settings
         self._clock = clock
         self._told = Told(state, ToldLimits(settings.state_bytes_max, JOURNAL_ROWS_MAX))
-        self._looker = Looker(host, clock, self._told, settings.hash_bytes_max)
+        self._looker = Looker(host, clock, self._told, settings)
         scope = Scope(settings.trees)
         self._watches = Watches(host, scope, settings.watches_max)
         self._sweep = Sweep(host, scope, self._looker, self._watches, settings.entries_max)
@@ -73,6 +73,7 @@ class FileSensor:
         self._sweeping: Steps | None = None
         self._sweep_due = 0
         self._swept_at = 0
+        self._turn = 0
         self._last_success = 0
         self._gap: _Gap | None = None
         self._is_replaying = False
@@ -186,31 +187,41 @@ class FileSensor:
                 return
 
     def _step(self) -> bool:
-        """Advance by one slice; False when nothing is due."""
+        """Advance by a slice; False when nothing is due.
+
+        A file, a place and the sweep each get their turn: a flood of one must not hide the others.
+        """
+        self._turn += 1
+        if self._turn % 8 == 0 and self._sweeping is not None:
+            return self._step_sweep()
         if self._urgent is None:
             self._urgent = self._next_urgent()
-        if self._urgent is not None:
-            if _is_over(self._urgent):
-                self._urgent = None
-            return True
-        if self._sweeping is None and self._clock.boot_ns() >= self._sweep_due:
+        if self._urgent is None:
+            return self._step_sweep()
+        if _is_over(self._urgent):
+            self._urgent = None
+        return True
+
+    def _step_sweep(self) -> bool:
+        if self._sweeping is None:
+            if self._clock.boot_ns() < self._sweep_due:
+                return False
             self._begin_sweep()
-        if self._sweeping is not None:
-            if _is_over(self._sweeping):
-                self._sweeping = None
-                self._end_sweep()
-            return True
-        return False
+        elif _is_over(self._sweeping):
+            self._sweeping = None
+            self._end_sweep()
+        return True
 
     def _next_urgent(self) -> Steps | None:
+        path = next(iter(self._files), None)
+        is_settled = path is not None and self._files[path][0] <= self._clock.boot_ns()
+        if path is not None and is_settled and (self._turn % 2 or not self._places):
+            _, place = self._files.pop(path)
+            return self._looker.look(path, is_baseline=self._is_baseline(place))
         if self._places:
             place = self._places.pop(next(iter(self._places)))
             return self._sweep.part(place, is_baseline=self._is_baseline(place))
-        path = next(iter(self._files), None)
-        if path is None or self._files[path][0] > self._clock.boot_ns():
-            return None
-        _, place = self._files.pop(path)
-        return self._looker.look(path, is_baseline=self._is_baseline(place))
+        return None
 
     def _begin_sweep(self) -> None:
         self._sweep_due = self._clock.boot_ns() + self._settings.sweep_interval_s * NS_PER_S

@@ -21,7 +21,7 @@ _DIRECTORY_FLAGS: Final = READ_FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class Report:
-    """What the walks since the last full sweep began could not do."""
+    """What a full sweep, and the walks of parts after it, could not do."""
 
     def __init__(self) -> None:
         self.roots = 0
@@ -47,7 +47,7 @@ class Sweep:
         scope: what belongs to a tree.
         looker: compares and tells.
         watches: gets every directory before it is listed, so that nothing slips between.
-        entries_max: files to remember at most, and directories to visit.
+        entries_max: directories to visit at most in one walk, and files in one of them.
     """
 
     def __init__(
@@ -58,11 +58,13 @@ class Sweep:
         self._looker = looker
         self._watches = watches
         self._entries_max = entries_max
-        self._entries = 0
+        self._going = Report()
         self.report = Report()
 
     def everything(self, baselined: Container[int]) -> Steps:
         """Walk all trees and settle what is remembered of places that are in none.
+
+        When it is over, `report` is about this walk.
 
         Args:
             baselined: numbers of the trees whose unknown files are new ones.
@@ -70,16 +72,19 @@ class Sweep:
         Raises:
             StateLost: the database is damaged.
         """
-        self._entries = self._looker.told.count()
-        self.report = Report()
+        self._looker.count_anew()
+        self._going = Report()
         self._watches.begin_sweep()
         visited: set[bytes] = set()
         for number, tree in enumerate(self._scope.trees):
             for path in roots_of(self._host, os.fsencode(tree.path)):
-                self.report.roots += 1
+                self._going.roots += 1
                 root = self._scope.root(number, path)
                 yield from self._walk(root, visited, is_baseline=number not in baselined)
         yield from self._settle(b"", visited)
+        self._going.over = self._looker.over
+        self.report = self._going
+        self._watches.end_sweep()
 
     def part(self, place: Place, *, is_baseline: bool) -> Steps:
         """Walk one directory and all below it.
@@ -99,7 +104,7 @@ class Sweep:
             visited.add(root.path)
             if root.depth == 0:
                 self._watches.add_parent(root, is_file=True)
-                self.report.links += stat.S_ISLNK(seen.st_mode)
+                self._going.links += stat.S_ISLNK(seen.st_mode)
             yield from self._looker.look(root.path, is_baseline=is_baseline)
             return
         stack = [root]
@@ -123,7 +128,7 @@ class Sweep:
             if seen is None and root.depth == 0:
                 self._watches.add_parent(root, is_file=False)
                 seen = self._looker.stat(root.path or b"/")
-                self.report.missing += seen is None
+                self._going.missing += seen is None
         except HostFileError:
             self._not_listed(root)
             return None
@@ -180,12 +185,7 @@ class Sweep:
     def _compare(
         self, listing: _Listing, name: bytes, row: FileRow | None, seen: os.stat_result
     ) -> Steps:
-        if row is None:
-            if self._entries >= self._entries_max:
-                self.report.over += 1
-                return
-            self._entries += 1
-        elif row.is_as(seen) and not row.unsure:
+        if row is not None and row.is_as(seen) and not row.unsure:
             return
         path = listing.place.path + b"/" + name
         yield from self._looker.look(path, is_baseline=listing.is_baseline)
@@ -220,10 +220,10 @@ class Sweep:
             yield from self._looker.look(path, is_baseline=False)
 
     def _not_listed(self, place: Place) -> None:
-        self.report.unlisted.add(place.path)
+        self._going.unlisted.add(place.path)
 
     def _is_unlisted(self, directory: bytes) -> bool:
-        return any(above in self.report.unlisted for above in upward(directory))
+        return any(above in self._going.unlisted for above in upward(directory))
 
 
 def _stat_of(entry: os.DirEntry[str]) -> os.stat_result | None:

@@ -65,7 +65,7 @@ class Watches:
         self._inotify: inotify.Inotify | None = None
         self._watches: dict[int, _Watch] = {}
         self._numbers: dict[bytes, int] = {}
-        self.unwatched = 0
+        self._trouble = ""
         self.problem = ""
 
     def open(self) -> None:
@@ -84,10 +84,13 @@ class Watches:
         return self._inotify.fileno() if self._inotify else -1
 
     def begin_sweep(self) -> None:
-        """Count anew what cannot be watched, and try again."""
-        self.unwatched = 0
+        """Try again what could not be watched."""
+        self._trouble = ""
+
+    def end_sweep(self) -> None:
+        """Every directory has been tried: `problem` is what there was since `begin_sweep`."""
         if self._inotify is not None:
-            self.problem = ""
+            self.problem = self._trouble
 
     def add(self, fd: int, place: Place) -> None:
         """Watch the directory that ``fd`` holds open."""
@@ -151,20 +154,19 @@ class Watches:
         if self._inotify is None:
             return -1
         is_known = path in self._numbers
-        if not is_known and (len(self._watches) >= self._count_max or self.problem):
-            self.unwatched += 1
-            self.problem = self.problem or f"more directories than {self._count_max} watches"
-            return -1
-        try:
-            return self._inotify.add(fd, mask)
-        except OSError as error:
-            self.unwatched += 1
-            self.problem = (
-                "the user's limit of inotify watches is reached"
-                if error.errno == errno.ENOSPC
-                else f"no watch: {os.strerror(error.errno or 0)}"
-            )
-            return -1
+        if not is_known and len(self._watches) >= self._count_max:
+            self._trouble = f"more directories than {self._count_max} watches"
+        if not self._trouble or is_known:
+            try:
+                return self._inotify.add(fd, mask)
+            except OSError as error:
+                self._trouble = (
+                    "the user's limit of inotify watches is reached"
+                    if error.errno == errno.ENOSPC
+                    else f"no watch: {os.strerror(error.errno or 0)}"
+                )
+        self.problem = self._trouble
+        return -1
 
     def _sort(
         self, event: inotify.Event, watch: _Watch, changes: Changes, moved: set[bytes]

@@ -30,6 +30,7 @@ from runtime.errors import Fault, VedetteError
 
 _PAGE_BYTES: Final = 4096
 _CURSOR: Final = struct.Struct(">16sQq")
+_CACHE_KIB: Final = 512
 _PENDING_MAX: Final = 8192
 _REBUILDS_MAX: Final = 3
 _PRUNE_EVERY: Final = 1024
@@ -278,6 +279,7 @@ class Told:
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
+            db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             db.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES_MAX}")
             db.execute(f"PRAGMA max_page_count = {self._limits.size_bytes_max // _PAGE_BYTES}")
             _check(db)

@@ -1,4 +1,6 @@
-"""Drives a sensor as the loop does: polls while it is due and keeps what it told."""
+"""Drives a sensor as the loop does: polls while there is reason to, and keeps what it told."""
+
+import select
 
 from agent.sense.ports import POLL_SIGHTINGS_MAX, Sensor, Sighting
 from proto import codec, model
@@ -9,20 +11,28 @@ POLLS_MAX = 2000
 
 
 def drain(sensor: Sensor, clock: Clock, *, slice_ns: int = SLICE_NS) -> list[Sighting]:
-    """Poll once, then on while the sensor is due; each sighting must be one that can be sealed."""
+    """Poll once, then on while there is reason to; each sighting must be one that can be sealed."""
     told: list[Sighting] = []
     for _ in range(POLLS_MAX):
         new = sensor.poll(clock.boot_ns() + slice_ns)
         assert len(new) <= POLL_SIGHTINGS_MAX
         told += new
         due = sensor.due()
-        if due is None or due > clock.boot_ns():
+        if (due is None or due > clock.boot_ns()) and not is_readable(sensor):
             break
     else:
         raise AssertionError("the sensor is due for ever")
     for sighting in told:
         codec.encode_record(sighting)
     return told
+
+
+def is_readable(sensor: Sensor) -> bool:
+    """Tell whether a descriptor is a reason to poll."""
+    poll = select.poll()
+    for fd in sensor.descriptors():
+        poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def files_of(told: list[Sighting]) -> list[tuple[model.ObservationKind, model.File]]:

@@ -1,7 +1,6 @@
 """Logins come out of a real log once each, with time, origin and outcome, and no raw text."""
 
 import os
-import select
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from agent.sense.ports import POLL_SIGHTINGS_MAX, Sighting
 from agent.sense.sensors.authlog import AuthLogSensor, AuthLogSettings, zone_of
 from proto.model import HealthState, Login, Observation, ObservationKind, Precision, User
 from runtime.clock import NS_PER_S
-from tests.agent.sense.sensors.driving import drain, drops_of
+from tests.agent.sense.sensors.driving import drain, drops_of, is_readable
 from tests.fakes.clock import FakeClock
 
 DATA = Path(__file__).parents[3] / "data" / "authlog"
@@ -159,11 +158,11 @@ def test_a_new_line_wakes_the_loop_and_is_told(host: Host) -> None:
     host.start()
 
     host.append(FAILURE.format(2))
-    woken = select.select(host.sensor.descriptors(), [], [], 1)[0]
+    woken = is_readable(host.sensor)
 
     assert woken
     assert ports(host.poll()) == [2]
-    assert not select.select(host.sensor.descriptors(), [], [], 0)[0]
+    assert not is_readable(host.sensor)
 
 
 def test_an_idle_log_asks_for_nothing_for_a_minute(host: Host) -> None:

@@ -1,5 +1,6 @@
 """One look at one file tells what moved, hashes what it can, and opens nothing but files."""
 
+import errno
 import hashlib
 import os
 import socket
@@ -13,13 +14,16 @@ from agent.hostroot import HostRoot
 from agent.sense.ports import Sighting
 from agent.sense.sensors.filelook import SLICE_BYTES, Looker
 from agent.sense.sensors.filerows import encode_row, key_of, row_of
+from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.told import Told, ToldLimits
 from proto.model import File, Observation, ObservationKind, Precision, User
 from runtime.clock import SystemClock
 from tests.agent.sense.sensors.driving import files_of
 from tests.fakes.clock import FakeClock
+from tests.fakes.disk import FailingDisk
 
 HASH_BYTES_MAX = 4 * SLICE_BYTES
+SETTINGS = FileSettings(hash_bytes_max=HASH_BYTES_MAX, entries_max=10)
 
 
 class Desk:
@@ -31,8 +35,9 @@ class Desk:
         self.clock = FakeClock()
         self.told = Told(root / "state.db", ToldLimits(1 << 22, 100))
         self.told.open(b"")
-        self.host = HostRoot(self.root)
-        self.looker = Looker(self.host, self.clock, self.told, HASH_BYTES_MAX)
+        self.disk = FailingDisk()
+        self.host = HostRoot(self.root, self.disk)
+        self.looker = Looker(self.host, self.clock, self.told, SETTINGS)
 
     def close(self) -> None:
         self.told.close()
@@ -177,14 +182,48 @@ def test_a_file_over_the_limit_is_told_without_its_hash(desk: Desk) -> None:
     assert file.size == HASH_BYTES_MAX + 1
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_file_that_cannot_be_read_is_told_without_its_hash(desk: Desk) -> None:
-    (desk.root / "file").touch(0o000)
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_a_file_that_cannot_be_read_is_told_without_its_hash(desk: Desk, code: int) -> None:
+    (desk.root / "file").write_bytes(b"x")
+    desk.disk.fail(b"/file", code, after=1)
 
     file = desk.file()
+    desk.disk.mend()
 
     assert (file.sha256, file.caveats) == (UNSET, ("unreadable",))
     assert desk.look() == []
+
+
+def test_a_file_that_cannot_be_asked_about_is_not_taken_for_gone(desk: Desk) -> None:
+    (desk.root / "file").write_bytes(b"x")
+    desk.look()
+
+    desk.disk.fail(b"/file", errno.EIO)
+
+    assert desk.look() == []
+    assert desk.looker.row(b"/file") is not None
+
+
+def test_a_file_that_goes_between_the_look_and_the_reading_is_removed(desk: Desk) -> None:
+    path = desk.root / "file"
+    path.write_bytes(b"x")
+    desk.look()
+    path.write_bytes(b"y")
+    desk.disk.fail(b"/file", errno.ENOENT, after=1)
+
+    assert [kind for kind, _ in files_of(desk.look())] == [ObservationKind.FILE_REMOVED]
+
+
+def test_a_file_that_becomes_a_device_before_the_reading_is_looked_at_again(desk: Desk) -> None:
+    (desk.root / "file").write_bytes(b"x")
+    desk.disk.fail(b"/file", errno.ENXIO, after=1)
+
+    file = desk.file()
+    row = desk.looker.row(b"/file")
+
+    assert file.caveats == ("changed",)
+    assert row is not None
+    assert row.unsure
 
 
 def test_hashing_is_cut_into_slices(desk: Desk) -> None:
@@ -263,7 +302,7 @@ def test_two_looks_at_the_same_change_tell_it_once(desk: Desk) -> None:
 
 def test_a_file_written_just_now_is_not_sure_to_stay(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    desk.looker = Looker(desk.host, SystemClock(), desk.told, HASH_BYTES_MAX)
+    desk.looker = Looker(desk.host, SystemClock(), desk.told, SETTINGS)
     (desk.root / "file").write_bytes(b"one")
 
     desk.look()
@@ -309,3 +348,17 @@ def test_what_is_forgotten_is_neither_removed_nor_known(desk: Desk) -> None:
     desk.looker.forget(b"/file")
 
     assert desk.looker.row(b"/file") is None
+
+
+def test_no_more_files_are_remembered_than_the_limit_and_the_rest_is_counted(desk: Desk) -> None:
+    for n in range(12):
+        (desk.root / f"f{n}").touch()
+    told = [desk.look(f"f{n}") for n in range(12)]
+    (desk.root / "f0").unlink()
+    desk.look("f0")
+
+    again = desk.look("f11")
+
+    assert [len(each) for each in told] == [1] * 10 + [0] * 2
+    assert desk.looker.over == 2
+    assert len(again) == 1

@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-import select
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from agent.hostroot import HostRoot
-from agent.sense.ports import POLL_SIGHTINGS_MAX, Sighting
+from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, Sighting
 from agent.sense.sensors.files import FileSensor
 from agent.sense.sensors.filetrees import FileSettings, Tree
 from proto.model import DropReason, HealthState, ObservationKind
 from runtime.clock import NS_PER_MS, NS_PER_S, SystemClock
-from tests.agent.sense.sensors.driving import drain, drops_of, files_of
+from tests.agent.sense.sensors.driving import drain, drops_of, files_of, is_readable
 from tests.fakes.clock import FakeClock
 
 SEEN, CREATED = ObservationKind.FILE_SEEN, ObservationKind.FILE_CREATED
@@ -130,7 +130,7 @@ def test_a_new_file_wakes_the_loop_and_is_told_once_it_has_settled(host: Host) -
     host.start()
 
     host.write("new", b"eicar")
-    woken = select.select(host.sensor.descriptors(), [], [], 1)[0]
+    woken = is_readable(host.sensor)
     early = drain(host.sensor, host.clock)
     due = host.sensor.due()
     host.clock.forward(0.1)
@@ -280,8 +280,6 @@ def test_an_overflow_is_a_declared_gap_and_repaired_at_once(host: Host) -> None:
         (host.tree / "ab"[n % 2]).chmod(0o600 + n // 2 % 2)
     host.write("hidden/in/the/flood")
     told = host.later()
-    while host.sensor.due() == 0 or select.select(host.sensor.descriptors(), [], [], 0)[0]:
-        told += host.later()
 
     assert [d.detail for d in drops_of(told)] == [
         "more events than the queue holds; all trees are compared again"
@@ -319,6 +317,45 @@ def test_a_limit_of_watches_or_files_degrades_and_says_so(tmp_path: Path) -> Non
     assert "over the limit of 4" in health.reason
     assert health.dropped > 0
     host.close()
+
+
+def test_health_does_not_change_while_a_sweep_is_going_on(tmp_path: Path) -> None:
+    host = Host(tmp_path, watches_max=2)
+    for n in range(4):
+        host.write(f"d{n}/f")
+    host.start()
+    host.clock.forward(601)
+
+    healths: list[SensorHealth] = []
+    while (due := host.sensor.due()) is not None and due <= host.clock.boot_ns():
+        host.sensor.poll(0)
+        healths.append(host.sensor.health())
+
+    assert {(h.state, h.reason) for h in healths} == {
+        (
+            HealthState.DEGRADED,
+            "sweep only for some directories: more directories than 2 watches",
+        )
+    }
+    assert len(healths) > 4
+    host.close()
+
+
+def test_a_flood_of_new_directories_hides_no_file(host: Host) -> None:
+    host.start()
+
+    told: list[Sighting] = []
+    for n in range(200):
+        (host.tree / f"d{n}").mkdir()
+        (host.tree / f"d{n}/f").touch()
+        if n == 50:
+            host.write("evil")
+        host.clock.forward(0.01)
+        told += host.sensor.poll(0)
+        if ("/tree/evil") in {path for _, path in said(told)}:
+            break
+
+    assert n < 199
 
 
 def test_what_was_not_sealed_is_told_again_the_same(host: Host) -> None:
@@ -391,26 +428,44 @@ def test_a_damaged_state_is_moved_aside_said_and_built_anew(host: Host) -> None:
     assert host.state.with_name("files.db.damaged").exists()
 
 
-def test_a_state_damaged_while_in_use_costs_one_gap_and_no_change(host: Host) -> None:
-    for n in range(300):
-        host.write(f"f{n}")
+def test_damage_found_while_in_use_costs_a_gap_and_no_change(host: Host) -> None:
+    for name in ("a", "b"):
+        host.write(name)
     host.start()
     sealed = host.sensor.cursor()
-    size = host.state.stat().st_size
-    with host.state.open("r+b") as file:
-        file.write(bytes(size))
-    os.truncate(host.state.with_name("files.db-wal"), 0)
+    host.sensor.stop()
+    with sqlite3.connect(host.state) as db:
+        db.execute("UPDATE rows SET value = x'c1'")
+    db.close()
+    host.write("a", b"other")
 
-    host.write("f0", b"other")
-    told = host.later(601)
-    host.write("f1", b"one more")
-    told += host.later()
-    told += host.start(sealed)
+    told = host.start(sealed)
+    ((kind, path), *_) = said(told)
 
-    assert "/tree/f0" in {path for _, path in said(told)}
-    assert "/tree/f1" in {path for _, path in said(told)}
-    assert any("damaged" in drop.detail for drop in drops_of(told))
+    assert [d.detail for d in drops_of(told)] == [
+        "the sensor was not running; all trees are compared again",
+        "the state was damaged: a row cannot be read; all trees are compared again",
+    ]
+    assert (kind, path) == (SEEN, "/tree/a")
+    assert [path for _, path in said(told)] == ["/tree/a", "/tree/b"]
     assert host.sensor.health().state is HealthState.OK
+    assert files_of(host.start(host.sensor.cursor())) == []
+
+
+def test_a_disk_that_is_full_silences_nothing_and_says_so(tmp_path: Path) -> None:
+    host = Host(tmp_path, state_bytes_max=1 << 20)
+    host.start()
+    for n in range(3000):
+        (host.tree / f"{n:0>200}").touch()
+
+    told = host.later()
+    health = host.sensor.health()
+
+    assert len(files_of(told)) == 3000
+    assert health.state is HealthState.DEGRADED
+    assert "restart will tell some files again" in health.reason
+    assert files_of(host.later(601)) == []
+    host.close()
 
 
 def test_other_trees_in_the_settings_tell_no_file_as_created_or_removed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A walk sees every file of a tree, and takes nothing for gone that it could not look at."""
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -10,12 +11,13 @@ import pytest
 from agent.hostroot import HostRoot
 from agent.sense.sensors.filelook import Looker
 from agent.sense.sensors.filesweep import Sweep, roots_of
-from agent.sense.sensors.filetrees import Place, Scope, Tree
+from agent.sense.sensors.filetrees import FileSettings, Place, Scope, Tree
 from agent.sense.sensors.filewatch import Watches
 from agent.sense.sensors.told import Told, ToldLimits
 from proto.model import ObservationKind
 from tests.agent.sense.sensors.driving import files_of
 from tests.fakes.clock import FakeClock
+from tests.fakes.disk import FailingDisk
 
 SEEN, CREATED = ObservationKind.FILE_SEEN, ObservationKind.FILE_CREATED
 CHANGED, REMOVED = ObservationKind.FILE_CHANGED, ObservationKind.FILE_REMOVED
@@ -29,7 +31,8 @@ class Desk:
         self.root.mkdir(exist_ok=True)
         self.told = Told(root / "state.db", ToldLimits(1 << 22, 1000))
         self.told.open(b"")
-        self.host = HostRoot(self.root)
+        self.disk = FailingDisk()
+        self.host = HostRoot(self.root, self.disk)
         self.use(*trees, entries_max=entries_max)
 
     def close(self) -> None:
@@ -38,7 +41,8 @@ class Desk:
         self.host.close()
 
     def use(self, *trees: Tree, entries_max: int = 100) -> None:
-        self.looker = Looker(self.host, FakeClock(), self.told, 1 << 20)
+        settings = FileSettings(entries_max=entries_max)
+        self.looker = Looker(self.host, FakeClock(), self.told, settings)
         scope = Scope(trees or (Tree("/tree"),))
         self.watches = Watches(self.host, scope, 100)
         self.sweep = Sweep(self.host, scope, self.looker, self.watches, entries_max)
@@ -203,17 +207,54 @@ def test_directories_over_the_limit_are_not_taken_for_gone(tmp_path: Path) -> No
     desk.close()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root lists everything")
-def test_a_directory_that_cannot_be_listed_is_not_taken_for_gone(desk: Desk) -> None:
-    desk.make("tree/a", "tree/d/e/b")
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+@pytest.mark.parametrize("broken", [b"/tree", b"/tree/d", b"/tree/d/e"])
+def test_a_directory_that_cannot_be_listed_is_not_taken_for_gone(
+    desk: Desk, broken: bytes, code: int
+) -> None:
+    desk.make("tree/a", "tree/d/e/b", "tree/d/e/f/c")
     desk.walk(baselined=False)
 
-    (desk.root / "tree/d").chmod(0)
-    told = desk.walk()
-    (desk.root / "tree/d").chmod(0o700)
+    desk.disk.fail(broken, code)
+    during = desk.walk()
+    unlisted = desk.sweep.report.unlisted
+    desk.disk.mend()
+    (desk.root / "tree/d/e/b").unlink()
 
-    assert told == []
-    assert desk.sweep.report.unlisted == {b"/tree/d"}
+    assert during == []
+    assert unlisted == {broken}
+    assert desk.walk() == [(REMOVED, "/tree/d/e/b")]
+
+
+def test_a_directory_that_goes_before_it_is_listed_is_settled(desk: Desk) -> None:
+    desk.make("tree/a", "tree/d/b")
+    desk.walk(baselined=False)
+
+    desk.disk.fail(b"/tree/d", errno.ENOENT)
+    desk.disk.fail(b"/tree/d/b", errno.ENOENT)
+
+    assert desk.walk() == [(REMOVED, "/tree/d/b")]
+
+
+def test_a_file_that_cannot_be_asked_about_is_kept_when_its_tree_goes(desk: Desk) -> None:
+    desk.make("tree/a", "old/b")
+    desk.use(Tree("/tree"), Tree("/old"))
+    desk.walk(baselined=False)
+    desk.use(Tree("/tree"))
+
+    desk.disk.fail(b"/old/b", errno.EIO)
+    desk.walk()
+
+    assert desk.looker.row(b"/old/b") is not None
+
+
+def test_a_star_over_what_cannot_be_listed_is_nothing(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Tree("/home/*/x"))
+    desk.make("home/ann/x")
+    desk.disk.fail(b"/home", errno.EACCES)
+
+    assert desk.walk(baselined=False) == []
+    desk.close()
 
 
 @pytest.mark.root

@@ -1,6 +1,7 @@
 """The inventory is stated once, then only what came and went."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -233,6 +234,56 @@ def test_a_damaged_state_is_said_and_the_inventory_stated_again(host: Host) -> N
     assert isinstance(drop, Drop)
     assert drop.reason is DropReason.SOURCE_GAP
     assert said(rest) == [(Change.PRESENT, "bash", "5.2")]
+
+
+def test_damage_found_while_in_use_is_said_and_the_inventory_stated_again(host: Host) -> None:
+    host.install("bash=5.2")
+    host.start()
+    sealed = host.sensor.cursor()
+    host.sensor.stop()
+    with sqlite3.connect(host.state) as db:
+        db.execute("UPDATE rows SET value = x'c1'")
+    db.close()
+    host.install("bash=5.3")
+
+    drop, *rest = host.start(sealed)
+
+    assert isinstance(drop, Drop)
+    assert drop.detail == (
+        "the state was damaged: a row cannot be read; the inventory is stated again"
+    )
+    assert said(rest) == [(Change.PRESENT, "bash", "5.3")]
+
+
+def test_a_stop_in_the_middle_of_a_comparison_is_harmless(host: Host) -> None:
+    host.install(*(f"p{number}=1" for number in range(700)))
+    host.sensor.start(b"")
+    host.sensor.poll(0)
+
+    host.sensor.stop()
+
+    assert host.sensor.due() is None
+    assert host.sensor.poll(0) == ()
+    assert host.sensor.health().state is HealthState.BLIND
+
+
+def test_more_packages_than_are_held_are_a_problem_and_no_mass_removal(host: Host) -> None:
+    host.install("bash=5.2")
+    host.start()
+
+    host.install(*(f"p{number}=1" for number in range(dpkg.PACKAGES_MAX + 1)))
+    told = host.later()
+
+    assert told == []
+    assert "more than" in host.sensor.health().reason
+
+
+def test_entries_that_are_no_packages_are_counted(host: Host) -> None:
+    host.install("bash=5.2", "-rf=1")
+    host.start()
+    health = host.sensor.health()
+
+    assert (health.state, health.dropped) == (HealthState.DEGRADED, 1)
 
 
 def test_rows_for_people_are_what_is_present(host: Host) -> None:

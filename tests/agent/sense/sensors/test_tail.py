@@ -1,5 +1,6 @@
 """Every line of a log comes once, through rotations and restarts, or its loss is said."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from agent.hostroot import HostRoot
 from agent.sense.sensors.logfile import Line
 from agent.sense.sensors.tail import LINGER_NS, Tail
+from tests.fakes.disk import FailingDisk
 
 HISTORY_BYTES = 1 << 20
 
@@ -301,6 +303,81 @@ def test_any_cursor_starts(log: Log, cursor: bytes) -> None:
     log.start(cursor)
 
     assert numbers(log.rest()) == [0, 1, 2]
+
+
+def broken(log: Log, which: int) -> None:
+    """Let reading of one followed file fail, as on a failing disk."""
+    directory = os.open(log.root, os.O_RDONLY)
+    os.dup2(directory, log.tail.files()[which].fd)
+    os.close(directory)
+
+
+def test_a_log_that_cannot_be_read_on_is_a_problem_and_tried_again(log: Log) -> None:
+    log.append(numbered(0, 3))
+    log.start()
+    log.take(1)
+    cursor = log.tail.cursor()
+
+    broken(log, 0)
+    lines = log.take()
+    problem = log.tail.problem
+    log.start(cursor)
+
+    assert lines == []
+    assert problem.startswith("cannot be read")
+    assert numbers(log.rest()) == [1, 2]
+    assert log.tail.problem == ""
+
+
+def test_a_rotated_file_that_cannot_be_read_on_is_a_gap(log: Log) -> None:
+    log.append(numbered(0, 3))
+    log.start()
+    log.rest()
+    log.rotate()
+    log.append(numbered(3, 5))
+    log.rest()
+
+    broken(log, 0)
+
+    assert log.rest() == []
+    assert log.gaps == ["a rotated file cannot be read on"]
+    assert len(log.tail.files()) == 1
+
+
+def test_more_rotations_than_are_followed_are_a_gap(log: Log) -> None:
+    log.append(numbered(0, 1))
+    log.start()
+    log.rest()
+    for at in range(1, 16):
+        log.append(numbered(at, at + 1))
+        log.rotate()
+    first = log.rest()
+    for at in range(16, 22):
+        log.append(numbered(at, at + 1))
+        log.rotate()
+
+    second = log.rest()
+
+    assert numbers(first) == list(range(1, 16))
+    assert numbers(second) == list(range(16, 22))
+    assert log.gaps == ["more rotations than are followed at once"] * 5
+
+
+def test_a_log_we_may_not_read_is_a_problem_in_its_own_words(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(numbered(0, 3), "ascii")
+    disk = FailingDisk()
+    disk.fail(b"/log", errno.EACCES)
+
+    with HostRoot(tmp_path, disk) as host:
+        tail = Tail(host, "/log", HISTORY_BYTES)
+        tail.start(b"", 0)
+        refused = tail.problem
+        disk.mend()
+        lines = [*tail.take(9, 0).lines, *tail.take(9, 0).lines]
+        tail.close()
+
+    assert refused == "/log: permission denied"
+    assert numbers([line.text.decode() for line in lines]) == [0, 1, 2]
 
 
 class Rotations(RuleBasedStateMachine):

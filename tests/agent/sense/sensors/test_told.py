@@ -315,3 +315,68 @@ def test_every_sighting_is_sealed_exactly_once_whatever_happens(steps: list[str]
         told.close()
 
     assert sealed == list(range(1, number + 1))
+
+
+def test_a_state_that_cannot_be_set_aside_is_replaced_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "state.db.damaged" / "occupied").mkdir(parents=True)
+    (tmp_path / "state.db").write_bytes(b"not a database" * 100)
+
+    told = a_state(tmp_path)
+    tell(told, 1)
+
+    assert all_again(a_state(tmp_path)) == [a_sighting(1)]
+
+
+def test_a_state_in_the_hands_of_another_process_costs_memory_and_not_the_start(
+    tmp_path: Path,
+) -> None:
+    owner = Told(tmp_path / "state.db", LIMITS)
+    owner.open(b"")
+    tell(owner, 1)
+
+    told = a_state(tmp_path)
+    tell(told, 2)
+
+    assert "locked" in told.problem
+    assert told.get(b"k") == b"2"
+    owner.close()
+
+
+def test_what_cannot_be_written_is_kept_in_memory_up_to_a_bound(tmp_path: Path) -> None:
+    told = a_state(tmp_path, limits=ToldLimits(64 * 1024, 1 << 20))
+    for number in range(9000):
+        told.put(b"%d" % number, b"v" * 100)
+        told.tell(a_sighting(number))
+    told.commit(NOW)
+
+    assert told.problem
+    assert told.forgotten == 9000 - 8192
+    assert told.get(b"8999") == b"v" * 100
+
+
+def test_a_closed_state_answers_nothing_and_keeps_its_cursor(tmp_path: Path) -> None:
+    told = a_state(tmp_path)
+    cursor = tell(told, 1)
+
+    told.close()
+    told.close()
+
+    assert told.get(b"k") is None
+    assert told.cursor() == cursor
+    told.put(b"k", b"2")
+    told.commit(NOW)
+    assert told.problem == "the state is closed"
+
+
+def test_a_cell_of_another_type_is_damage(tmp_path: Path) -> None:
+    told = a_state(tmp_path)
+    sealed = tell(told, 1)
+    told.close()
+    with sqlite3.connect(tmp_path / "state.db") as db:
+        db.execute("UPDATE rows SET value = 'text'")
+    db.close()
+
+    again = a_state(tmp_path, sealed)
+
+    with pytest.raises(StateLost):
+        again.get(b"k")
