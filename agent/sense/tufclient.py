@@ -40,6 +40,7 @@ from agent.sense.tufchain import BUNDLE, load, refused, signing_role, verify_cha
 from agent.sense.tufframes import (
     CACHE,
     CANDIDATE,
+    CHAIN_BYTES_MAX,
     INCOMING,
     MESSAGE_BYTES_MAX,
     ROOTS_MAX,
@@ -253,7 +254,7 @@ def _chain(cache: Path, bootstrap: bytes) -> Chain:
     history = cache / "root_history"
     targets = (cache / "targets.json").read_bytes()
     role = signing_role(load(targets, Targets).signed)
-    return Chain(
+    chain = Chain(
         roots=tuple(
             (history / f"{version}.root.json").read_bytes()
             for version in range(first + 1, newest + 1)
@@ -264,6 +265,12 @@ def _chain(cache: Path, bootstrap: bytes) -> Chain:
         role=role,
         delegated=b"" if role == "targets" else (cache / f"{role}.json").read_bytes(),
     )
+    parts = (*chain.roots, chain.timestamp, chain.snapshot, chain.targets, chain.delegated)
+    if sum(map(len, parts)) > CHAIN_BYTES_MAX:
+        raise ContentRefused(
+            RefuseReason.SIZE, f"the chain from the pinned root has over {CHAIN_BYTES_MAX} bytes"
+        )
+    return chain
 
 
 def _download(updater: Updater, target: TargetFile, path: Path, length_max: int) -> None:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from proto.content.addresses import Network, address_number, masked
+from proto.content.addresses import Network, address_number, address_text, masked
 from proto.content.errors import BadValue, ContentDamaged
 from proto.content.exact import ExactTable, digest_fingerprint, text_fingerprint
 from proto.content.kinds import KINDS, IndicatorKind, KindSpec, Shape
@@ -157,13 +157,18 @@ class MappedIndex:
     def _covering(
         self, version: int, number: int, set_id: int, port: int
     ) -> tuple[IndicatorRow, ...]:
+        bits = 32 if version == 4 else 128
         rows = []
         for record, entry_port, prefix in self._sets.get(set_id, port):
-            if prefix > (32 if version == 4 else 128):
+            if prefix > bits:
                 raise ContentDamaged("a network of the index has an impossible prefix length")
-            first = masked(version, number, prefix)
-            found = Network(version, first, prefix, entry_port)
             provenance = self._records.get(record)
+            if prefix == bits and not entry_port:
+                # Nearly every indicator of this kind is a single address.
+                kind = IndicatorKind.IPV4 if version == 4 else IndicatorKind.IPV6
+                rows.append(IndicatorRow(kind, address_text(version, number), provenance))
+                continue
+            found = Network(version, masked(version, number, prefix), prefix, entry_port)
             rows.append(IndicatorRow(network_kind(found), str(found), provenance))
         return tuple(rows)
 

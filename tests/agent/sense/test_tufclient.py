@@ -242,6 +242,14 @@ def test_a_new_root_is_followed_and_kept_in_the_chain(tmp_path: Path) -> None:
     assert len(said.chain.roots) == 1
 
 
+def test_a_chain_above_its_bound_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tufclient, "CHAIN_BYTES_MAX", 1000)
+
+    assert reason(done(tmp_path, Repo())) is RefuseReason.SIZE
+
+
 def test_a_bundle_above_the_bound_is_not_even_asked_for(tmp_path: Path) -> None:
     said, mirror = done(tmp_path, Repo(), length_max=100)
 

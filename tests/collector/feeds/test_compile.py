@@ -106,6 +106,15 @@ def test_a_harmless_value_is_dropped_annotated_or_left_alone_as_the_feed_says() 
     }
 
 
+def test_a_harmless_digest_is_dropped_too() -> None:
+    known = a_list(EICAR, type="string", matching_attributes=["sha256"])
+
+    made = compiled(an_input(EICAR.upper(), a_feed(kind=FeedKind.SHA256)), lists=(known,))
+
+    assert made.indicators == 0
+    assert made.feeds[0].dropped == 1
+
+
 def test_the_report_names_the_lists_that_touched_a_feed() -> None:
     dropped = compiled(an_input("10.0.0.1\n10.0.0.2"), lists=(PRIVATE,)).feeds[0]
     annotated = compiled(

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.feeds import formats
 from collector.feeds.errors import FeedUnusable
 from collector.feeds.formats import COLUMNS_MAX, FORMATS, LINE_BYTES_MAX
 from collector.feeds.rows import BadRow, FeedRow, LowCount
@@ -116,3 +117,15 @@ def test_any_bytes_are_rows_or_an_unusable_feed(data: bytes, format_: FeedFormat
 
     lines = [row.line for row in found]
     assert lines == sorted(set(lines))
+
+
+def test_more_lines_than_a_feed_may_have_make_it_unusable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "ROWS_MAX", 2)
+
+    with pytest.raises(FeedUnusable):
+        rows_of("192.0.2.1\n" * 3, a_feed())
+
+
+def test_a_list_without_columns_or_kind_is_unusable() -> None:
+    with pytest.raises(FeedUnusable):
+        list(formats.read_plain(a_csv(), "list.txt", b"192.0.2.1"))

@@ -10,6 +10,7 @@ from collector.feeds.job import run_once
 from collector.feeds.publish import Publisher
 from collector.feeds.report import FeedReport, Outcome
 from collector.feeds.settings import FeedsSettings
+from proto.content import build
 from tests.collector.feeds.builders import a_feed, some_settings
 from tests.fakes.clock import FakeClock
 
@@ -118,3 +119,19 @@ def test_a_run_needs_a_repository(tmp_path: Path) -> None:
 
     with pytest.raises(NotInitialised):
         run_once(settings, FakeClock())
+
+
+def test_a_build_above_a_limit_is_refused_and_the_last_release_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    settings = begun(tmp_path, clock)
+    written(tmp_path, addresses(9))
+    first = run_once(settings, clock)
+    written(tmp_path, addresses(20))
+    monkeypatch.setattr(build, "INDICATORS_MAX", 10)
+
+    report = run_once(settings, clock)
+
+    assert (report.outcome, report.version) == (Outcome.REFUSED, first.version)
+    assert "at most 10" in report.reason

@@ -108,6 +108,8 @@ def test_a_network_loses_its_host_bits(text: str, canonical: str) -> None:
         "10.0.0.0/255.0.0.0",
         "10.0.0.0/8:0",
         "10.0.0.0/8:65536",
+        "[2001:db8::/32]",
+        "[2001:db8::/32",
         "/8",
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proto.content.errors import ContentDamaged
+from proto.content import exact
+from proto.content.errors import ContentDamaged, ContentTooLarge
 from proto.content.exact import ExactTable, digest_fingerprint, pack_exact, text_fingerprint
 
 U32 = st.integers(0, 2**32 - 1)
@@ -98,3 +99,10 @@ def test_a_radix_that_points_outside_is_damage_and_not_an_index_error() -> None:
 
     with pytest.raises(ContentDamaged):
         table.find(2, 2)
+
+
+def test_more_entries_than_ids_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "ENTRIES_MAX", 1)
+
+    with pytest.raises(ContentTooLarge):
+        packed({(1, 2, 3), (4, 5, 6)})

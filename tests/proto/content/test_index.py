@@ -7,11 +7,12 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from proto.content.errors import ContentDamaged, ContentError
 from proto.content.index import MappedIndex
 from proto.content.kinds import IndicatorKind
-from proto.content.layout import Section, pack_layout, read_layout
+from proto.content.layout import SETS, Section, pack_layout, read_layout
 from tests.proto.content.builders import (
     BUILT_AT,
     EICAR,
@@ -23,6 +24,8 @@ from tests.proto.content.builders import (
 )
 
 FILE = a_file()
+INDEX = MappedIndex(FILE)
+EMPTY = an_index([])
 ASKED = [*((kind, value) for kind, value, _ in some_rows()), (IndicatorKind.SHA256, "0" * 64)]
 
 
@@ -109,11 +112,29 @@ def test_kinds_do_not_mix() -> None:
 
 @given(value=st.text())
 def test_what_is_no_value_matches_nothing(value: str) -> None:
-    index = an_index([])
+    for index in (INDEX, EMPTY):
+        for kind in IndicatorKind:
+            assert index.lookup(kind, value) == ()
+        assert index.lookup_address(value, None) == ()
 
-    for kind in IndicatorKind:
-        assert index.lookup(kind, value) == ()
-    assert index.lookup_address(value, None) == ()
+
+@pytest.mark.parametrize("value", ["", EICAR[:-1], EICAR + "00", f"{EICAR[:-1]} ", "g" * 64])
+def test_a_digest_of_another_form_matches_nothing(value: str) -> None:
+    assert INDEX.lookup(IndicatorKind.SHA256, value) == ()
+
+
+def test_a_network_with_an_impossible_prefix_is_damage() -> None:
+    layout = read_layout(memoryview(FILE))
+    sections = [
+        structs.replace(section, data=bytes(section.data).replace(b"\x18\0", b"\x77\0"))
+        if section.type == SETS
+        else section
+        for section in layout.sections
+    ]
+    index = MappedIndex(pack_layout(layout.release, layout.count, sections))
+
+    with pytest.raises(ContentDamaged, match="prefix"):
+        index.lookup_address("192.0.2.77", None)
 
 
 def test_a_value_of_two_feeds_has_two_rows() -> None:

@@ -1,9 +1,12 @@
 """The laws of the frame of an index file."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proto.content import layout as layout_module
 from proto.content.errors import ContentDamaged, ContentError, ContentNewer, ContentTooLarge
 from proto.content.layout import (
     SECTIONS_MAX,
@@ -100,3 +103,18 @@ def test_more_sections_than_the_format_holds_are_refused() -> None:
 def test_any_bytes_are_a_frame_or_a_content_error(data: bytes) -> None:
     with pytest.raises(ContentError):
         read_layout(memoryview(b"VDXINDEX" + data))
+
+
+def test_a_file_above_its_bound_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout_module, "FILE_BYTES_MAX", 100)
+
+    with pytest.raises(ContentTooLarge):
+        a_frame()
+
+
+def test_a_machine_of_the_other_byte_order_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = a_frame()
+    monkeypatch.setattr(sys, "byteorder", "big")
+
+    with pytest.raises(ContentNewer, match="little-endian"):
+        read_layout(memoryview(data))

@@ -128,3 +128,14 @@ def test_any_bytes_are_sets_or_damage(data: bytes, count: int, number: int) -> N
         assert len(SetTable(memoryview(data), count).get(number, 443)) <= ranges.ROWS_MAX
     except ContentDamaged:
         return
+
+
+def test_a_set_that_lies_outside_its_section_is_damage() -> None:
+    cut, pool = list(split({(Network(4, 77, 32), 1)})), SetPool()
+    pack_v4(cut, pool)
+    data, count = pool.pack()
+
+    with pytest.raises(ContentDamaged):
+        SetTable(memoryview(data[:-8]), count).get(0, 1)
+    with pytest.raises(ContentDamaged):
+        SetTable(memoryview(data), count).get(1, 1)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proto.content.errors import ContentDamaged
+from proto.content import records as records_module
+from proto.content.errors import ContentDamaged, ContentTooLarge
 from proto.content.records import NS_PER_HOUR, Provenance, RecordPool, RecordTable
 from proto.model import Tlp
 from tests.proto.content.builders import BUILT_AT, DAY_NS, a_provenance
@@ -114,3 +115,27 @@ def test_a_table_of_many_records_keeps_a_bounded_number_in_memory() -> None:
 
     assert families == [f"family {number}" for number in range(9000)]
     assert len(table._cache) <= 4096  # noqa: SLF001  (memory has no other witness)
+
+
+@pytest.mark.parametrize("limit", ["_RECORDS_MAX", "_STRINGS_BYTES_MAX"])
+def test_more_than_ids_and_offsets_reach_is_refused(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    pool = RecordPool()
+    pool.id_of(a_provenance())
+    monkeypatch.setattr(records_module, limit, 0)
+
+    with pytest.raises(ContentTooLarge):
+        a_table(pool)
+
+
+@pytest.mark.parametrize(("place", "value"), [(24, 101), (25, 200)])
+def test_an_impossible_value_in_a_record_is_damage(place: int, value: int) -> None:
+    pool = RecordPool()
+    number = pool.id_of(a_provenance())
+    packed = bytearray(pool.pack_records()[0])
+    packed[place] = value
+    strings, count = pool.pack_strings()
+
+    with pytest.raises(ContentDamaged):
+        RecordTable(memoryview(packed), memoryview(strings), count).get(number)
