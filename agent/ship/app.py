@@ -24,6 +24,7 @@ from agent.doorframes import (
     Sample,
     Signed,
     SignRequest,
+    Uplink,
     VisibleFrame,
 )
 from agent.errors import Unreachable
@@ -121,6 +122,8 @@ class Ship:
         while True:
             try:
                 await self._door.connect()
+                # The uplink may have come up before `sense` did.
+                await self._door.send(Uplink(is_online=self._counts.is_online))
                 log.info("door open")
                 was_open = True
                 async for frame in self._door.frames():
