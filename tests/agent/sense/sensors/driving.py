@@ -1,6 +1,9 @@
 """Drives a sensor as the loop does: polls while there is reason to, and keeps what it told."""
 
+import contextlib
+import resource
 import select
+from collections.abc import Iterator
 
 from agent.sense.ports import POLL_SIGHTINGS_MAX, Sensor, Sighting
 from proto import codec, model
@@ -47,3 +50,14 @@ def files_of(told: list[Sighting]) -> list[tuple[model.ObservationKind, model.Fi
 def drops_of(told: list[Sighting]) -> list[model.Drop]:
     """Return what was said to be missing."""
     return [seen for seen in told if isinstance(seen, model.Drop)]
+
+
+@contextlib.contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """Let every call that needs a new descriptor fail."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

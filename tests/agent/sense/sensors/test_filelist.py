@@ -1,11 +1,13 @@
 """The table of files shows what is in the trees and changes nothing."""
 
+import errno
 import os
 from pathlib import Path
 
 from agent.hostroot import HostRoot
 from agent.sense.sensors.filelist import file_rows
 from agent.sense.sensors.filetrees import FileSettings, Tree
+from tests.fakes.disk import FailingDisk
 
 
 def rows(root: Path, **settings: object) -> list[dict[str, object]]:
@@ -53,3 +55,15 @@ def test_no_directory_is_walked_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "tree/loop").symlink_to(".")
 
     assert [row["type"] for row in rows(tmp_path, trees=(Tree("/tree"),))] == ["symbolic link"]
+
+
+def test_what_cannot_be_listed_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "tree/d").mkdir(parents=True)
+    (tmp_path / "tree/a").touch()
+    disk = FailingDisk()
+    disk.fail(b"/tree/d", errno.EACCES)
+
+    with HostRoot(tmp_path, disk) as host:
+        found = list(file_rows(FileSettings(trees=(Tree("/tree"),)), host))
+
+    assert [row["path"] for row in found] == ["/tree/a"]

@@ -9,6 +9,7 @@ import pytest
 from agent.hostroot import HostRoot
 from agent.sense.sensors.filetrees import Place, Scope, Tree
 from agent.sense.sensors.filewatch import Changes, Watches
+from tests.agent.sense.sensors.driving import no_more_descriptors
 
 
 class Desk:
@@ -206,3 +207,30 @@ def test_a_directory_seen_under_two_names_is_watched_under_the_last(desk: Desk) 
     (desk.tree / "a/file").touch()
 
     assert list(desk.read().files) == [b"/tree/b/file"]
+
+
+def test_without_inotify_the_reason_is_said(desk: Desk) -> None:
+    watches = Watches(desk.host, desk.scope, 100)
+
+    with no_more_descriptors():
+        watches.open()
+    watches.begin_sweep()
+    watches.end_sweep()
+
+    assert watches.fileno() == -1
+    assert watches.problem == "no inotify: Too many open files"
+
+
+def test_a_directory_that_cannot_be_watched_is_said(desk: Desk) -> None:
+    fd = os.open(desk.tree, os.O_PATH)
+    os.close(fd)
+
+    desk.watches.add(fd, Place(b"/tree", 0))
+
+    assert desk.watches.problem == "no watch: No such file or directory"
+
+
+def test_a_parent_that_cannot_be_opened_is_no_matter(desk: Desk) -> None:
+    desk.watches.add_parent(Place(b"/missing/root", 0), is_file=False)
+
+    assert desk.watches.problem == ""

@@ -10,6 +10,7 @@ import pytest
 from agent.hostroot import HostRoot
 from agent.sense.sensors.logfile import LogFile
 from agent.sense.sensors.logwatch import LogWatch
+from tests.agent.sense.sensors.driving import no_more_descriptors
 
 
 @pytest.fixture
@@ -106,3 +107,24 @@ def test_closed_it_is_not_whole_and_nothing_breaks(watch: LogWatch) -> None:
 
     assert not watch.is_whole
     assert watch.fileno() == -1
+
+
+def test_without_inotify_it_is_not_whole(tmp_path: Path) -> None:
+    watch = LogWatch(HostRoot(tmp_path), ["/log"])
+
+    with no_more_descriptors():
+        watch.open()
+
+    assert not watch.is_whole
+    watch.close()
+
+
+def test_a_file_that_cannot_be_watched_makes_it_less_than_whole(
+    watch: LogWatch, tmp_path: Path
+) -> None:
+    file = opened(tmp_path / "log")
+    file.close()
+
+    watch.watch_files([file])
+
+    assert not watch.is_whole

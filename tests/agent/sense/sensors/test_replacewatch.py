@@ -4,6 +4,7 @@ from pathlib import Path
 
 from agent.hostroot import HostRoot
 from agent.sense.sensors.replacewatch import ReplaceWatch
+from tests.agent.sense.sensors.driving import no_more_descriptors
 
 
 def a_watch(root: Path) -> ReplaceWatch:
@@ -53,3 +54,13 @@ def test_without_the_directory_nothing_wakes(tmp_path: Path) -> None:
 
     assert watch.fileno() == -1
     watch.close()
+
+
+def test_without_inotify_nothing_wakes(tmp_path: Path) -> None:
+    watch = a_watch(tmp_path)
+
+    with no_more_descriptors():
+        watch.open()
+
+    assert watch.fileno() == -1
+    assert not watch.was_replaced()
