@@ -38,6 +38,7 @@ from agent.ship.reader import OutboxReader
 from agent.ship.uplink import Session, UplinkCounts, channel_options
 from certs.p256 import P256Key
 from certs.trust import Trust
+from proto.content.names import MISSING
 from proto.model import StatementKind
 from runtime.backoff import Backoff
 from runtime.clock import NS_PER_S, Clock
@@ -174,7 +175,9 @@ class Ship:
         try:
             data, total = await collector.content_chunk(channel, frame.name, frame.offset)
         except Unreachable as error:
-            return Chunk(frame.id, b"", 0, str(error)[:200] or "failed")
+            # The update workflow looks for the next root until there is none: that is no failure.
+            is_missing = isinstance(error, collector.CallFailed) and error.is_missing
+            return Chunk(frame.id, b"", 0, MISSING if is_missing else str(error)[:200] or "failed")
         if len(data) > CHUNK_BYTES_MAX:
             return Chunk(frame.id, b"", 0, "the collector sent too large a piece")
         return Chunk(frame.id, data, total)

@@ -57,6 +57,7 @@ class CallFailed(Unreachable):
 
     def __init__(self, error: grpc.aio.AioRpcError, what: str) -> None:
         super().__init__(f"{what}: {error.code().name.lower()}: {error.details()}")
+        self.is_missing = error.code() is grpc.StatusCode.NOT_FOUND
 
 
 async def begin(channel: grpc.aio.Channel, tenant: bytes) -> tuple[bytes, bytes]:
