@@ -1,0 +1,1 @@
+"""One file a protocol. Sinks never import each other; `table` names them all."""
