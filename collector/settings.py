@@ -1,10 +1,13 @@
 """Every section of ``/etc/vedette/collector.toml``."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from certs.errors import IdentityRefused
+from certs.identity import parse_domain
 from collector.comply.projection import ComplySettings
 from collector.feeds.settings import FeedSettings, FeedsSettings, SigningSettings
 from collector.forward.settings import AnyDestination, check_distinct
@@ -18,6 +21,30 @@ from runtime.settings import load
 
 DEFAULT_PATH = "/etc/vedette/collector.toml"
 ENVIRONMENT_PREFIX = "VEDETTE"
+PORT_MAX = 65_535
+
+
+def _check_domain(key: str, name: str) -> None:
+    try:
+        parse_domain(name)
+    except IdentityRefused as error:
+        raise ValueError(f"`{key}` has lower-case DNS names, not `{name}`") from error
+
+
+def _check_address(key: str, address: str) -> None:
+    host, _, port = address.rpartition(":")
+    is_bracketed = host[:1] + host[-1:] == "[]"
+    is_host = _is_ip(host[1:-1]) if is_bracketed else bool(host) and not set(host) & set("[]:")
+    if not is_host or not (port.isascii() and port.isdigit() and int(port) <= PORT_MAX):
+        raise ValueError(f"`{key}` needs the form `host:port`, not `{address}`")
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 class PathSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,6 +52,10 @@ class PathSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     # Ledgers, projections, keys; each process has a directory of its own below it.
     state: str = "/var/lib/vedette-collector"
+
+    def __post_init__(self) -> None:
+        if not self.root.is_absolute():
+            raise ValueError("`state` must be an absolute path")
 
     @property
     def root(self) -> Path:
@@ -73,7 +104,13 @@ class TrustSettings(Struct, frozen=True, forbid_unknown_fields=True):
     # The trust domain of all certificates; a DNS name of yours that need not resolve.
     domain: str = "vedette.internal"
     # DNS names and addresses under which agents reach this collector.
-    server_names: tuple[str, ...] = ("localhost", "127.0.0.1")
+    server_names: Annotated[tuple[str, ...], Meta(min_length=1)] = ("localhost", "127.0.0.1")
+
+    def __post_init__(self) -> None:
+        _check_domain("domain", self.domain)
+        for name in self.server_names:
+            if not _is_ip(name):
+                _check_domain("server_names", name)
 
 
 class ListenSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,12 +120,19 @@ class ListenSettings(Struct, frozen=True, forbid_unknown_fields=True):
     enrollment_address: str = "0.0.0.0:6611"
     limits: GatewaySettings = GatewaySettings()
 
+    def __post_init__(self) -> None:
+        _check_address("intake_address", self.intake_address)
+        _check_address("enrollment_address", self.enrollment_address)
+
 
 class ConsoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The console, API and metrics."""
 
     # Loopback: put a proxy that knows your users before it.
     address: str = "127.0.0.1:6612"
+
+    def __post_init__(self) -> None:
+        _check_address("address", self.address)
 
 
 class ScheduledFeeds(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -103,6 +147,12 @@ class ScheduledFeeds(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     file_size_bytes_max: Annotated[int, Meta(ge=1024, le=4 * 1024**3)] = 512 * 1024**2
     signing: SigningSettings = SigningSettings()
     sources: Annotated[tuple[FeedSettings, ...], Meta(max_length=256)] = ()
+
+    def __post_init__(self) -> None:
+        # Names stand in reports and in findings: two of one name could not be told apart.
+        names = [feed.name for feed in self.sources]
+        if len(set(names)) != len(names):
+            raise ValueError("two `sources` have the same name")
 
 
 class RetentionSettings(Struct, frozen=True, forbid_unknown_fields=True):
