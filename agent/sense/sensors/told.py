@@ -15,6 +15,7 @@ damaged one is moved aside and begun anew. When it cannot be written (a full dis
 kept in memory, bounded, and written when there is room: a full disk must not silence a sensor.
 """
 
+import contextlib
 import secrets
 import sqlite3
 import struct
@@ -247,7 +248,8 @@ class Told:
     def close(self) -> None:
         """Close the database; harmless when repeated."""
         if self._db is not None:
-            self._db.close()
+            with contextlib.suppress(sqlite3.Error):  # what cannot be closed is of no more use
+                self._db.close()
             self._db = None
         self._rows.clear()
         self._journal.clear()
@@ -353,12 +355,19 @@ class Told:
             work(self._db)
             self._db.execute("COMMIT")
         except _FAILURES as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if _is_damage(error):
+            if _is_damage(error) or not self._is_rolled_back():
                 raise StateLost(str(error)) from error
             return str(error)
         return ""
+
+    def _is_rolled_back(self) -> bool:
+        """Undo what a failed transaction has begun; False where not even that succeeds."""
+        if self._db is not None and self._db.in_transaction:
+            try:
+                self._db.execute("ROLLBACK")
+            except _FAILURES:
+                return False
+        return True
 
     def _write_anew(self, db: sqlite3.Connection) -> None:
         db.execute("DELETE FROM rows")
