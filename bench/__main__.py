@@ -15,6 +15,7 @@ from runtime.errors import VedetteError
 
 # Name: the module that measures, and what it measures.
 BENCHMARKS: dict[str, tuple[str, str]] = {
+    "ingest": ("bench.ingest", "sealed batches over mutual TLS into the collector's ledger"),
     "seal": ("bench.seal", "findings encoded, sealed and committed by the agent"),
     "indicators": ("bench.indicators", "lookups in the mapped indicator index"),
     "posture": ("bench.posture", "one pass of every check over this host"),

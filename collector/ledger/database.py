@@ -17,7 +17,7 @@ from runtime.files import fsync_dir
 
 PAGE_SIZE_BYTES = 8192
 # The write-ahead log is moved into the main file each time it has grown by this much.
-CHECKPOINT_SIZE_BYTES = 16 * 1024 * 1024
+CHECKPOINT_SIZE_BYTES = 8 * 1024 * 1024
 JOURNAL_SIZE_BYTES_MAX = 64 * 1024 * 1024
 BUSY_WAIT_S_MAX = 5.0
 
