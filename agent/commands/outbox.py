@@ -68,7 +68,7 @@ def _sealed(path: Path) -> Iterator[Sealed]:
         raise OutboxFailed(
             f"cannot read {path}: {error.strerror}", hint="run as root or as the sense user"
         ) from error
-    for _, note in decode_notes(data):
+    for *_, note in decode_notes(data):
         if isinstance(note, Committed):
             yield from note.batches
 

@@ -90,7 +90,7 @@ def _notes(path: Path) -> Iterator[msgspec.Struct]:
         data = path.read_bytes()
     except FileNotFoundError:
         return
-    for _, note in decode_notes(data):
+    for *_, note in decode_notes(data):
         yield note
 
 
