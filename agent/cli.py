@@ -51,6 +51,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "judge this host's configuration once",
         "vedette-agent posture --json",
     ),
+    "tuf": (
+        "agent.tufcli",
+        "follow a TUF repository by hand",
+        "vedette-agent tuf --metadata-dir DIR --metadata-url URL refresh",
+    ),
     "doctor": (
         "agent.commands.doctor",
         "say what each sensor sees and misses here",

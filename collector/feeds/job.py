@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from msgspec import Struct
+
 from collector.feeds.compile import compile_content, source_digest
 from collector.feeds.metadata import NS_PER_S
 from collector.feeds.publish import Publisher, Release
@@ -17,8 +19,8 @@ _NONE: Final = Release(version=0, indicators=0, size=0, source=b"")
 def run_once(settings: FeedsSettings, clock: Clock, *, force: bool = False) -> FeedReport:
     """Do all there is to do now and say what became of it.
 
-    Signatures are kept fresh whatever becomes of the feeds, and a release that is refused leaves
-    the published one in place.
+    Signatures are kept fresh whatever becomes of the feeds, also where there are none, and a
+    release that is refused leaves the published one in place.
 
     Args:
         settings: feeds, lists and where the repository lies.
@@ -35,44 +37,45 @@ def run_once(settings: FeedsSettings, clock: Clock, *, force: bool = False) -> F
         OSError: a file cannot be read or made durable.
     """
     publisher = Publisher(settings, clock)
-    refreshed = publisher.refresh()
+    told = _Told(publisher, clock.wall_ns(), publisher.refresh())
     old = publisher.current() or _NONE
+    if not settings.sources:
+        return told.report(old, Outcome.UNCHANGED)
     feeds, warninglists = read_feeds(settings), read_warninglists(settings)
-    now = clock.wall_ns()
     if old.source == source_digest(feeds, warninglists):
         results = tuple(
             FeedResult(name=feed.settings.name, error=feed.error, files=len(feed.files))
             for feed in feeds
         )
-        return _report(old, now, outcome=Outcome.UNCHANGED, feeds=results, refreshed=refreshed)
+        return told.report(old, Outcome.UNCHANGED, feeds=results)
+    version = max(old.version + 1, told.now // NS_PER_S)
     try:
-        compiled = compile_content(feeds, warninglists, max(old.version + 1, now // NS_PER_S), now)
+        compiled = compile_content(feeds, warninglists, version, told.now)
     except ContentTooLarge as error:
-        return _report(old, now, outcome=Outcome.REFUSED, reason=str(error), refreshed=refreshed)
+        return told.report(old, Outcome.REFUSED, reason=str(error))
+    seen = {"feeds": compiled.feeds, "warninglists": compiled.warninglists}
     try:
-        release, outcome, reason = (
-            publisher.stage(compiled.data, force=force),
-            Outcome.PUBLISHED,
-            "",
-        )
+        release = publisher.stage(compiled.data, force=force)
     except ContentRefused as error:
-        release, outcome, reason = old, Outcome.REFUSED, str(error)
-    return _report(
-        release,
-        now,
-        outcome=outcome,
-        reason=reason,
-        refreshed=refreshed,
-        feeds=compiled.feeds,
-        warninglists=compiled.warninglists,
-    )
+        return told.report(old, Outcome.REFUSED, reason=str(error), **seen)
+    return told.report(release, Outcome.PUBLISHED, **seen)
 
 
-def _report(release: Release, now: int, **rest: Any) -> FeedReport:  # noqa: ANN401  (its fields)
-    return FeedReport(
-        version=release.version,
-        built_at=now,
-        indicators=release.indicators,
-        size=release.size,
-        **rest,
-    )
+class _Told(Struct, frozen=True):
+    """What every report of a run says alike."""
+
+    publisher: Publisher
+    now: int
+    refreshed: tuple[str, ...]
+
+    def report(self, release: Release, outcome: Outcome, **rest: Any) -> FeedReport:  # noqa: ANN401
+        return FeedReport(
+            outcome=outcome,
+            version=release.version,
+            built_at=self.now,
+            indicators=release.indicators,
+            size=release.size,
+            offline_days_left=self.publisher.offline_days_left(),
+            refreshed=self.refreshed,
+            **rest,
+        )

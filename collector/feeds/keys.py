@@ -65,7 +65,7 @@ def load_online(directory: Path) -> OnlineKeys:
     if not os.path.lexists(_path(directory, ONLINE_ROLES[0])):
         raise NotInitialised(
             f"there are no content keys in {directory}",
-            hint="run vedette-collector content keys first",
+            hint="run vedette-collector init first",
         )
     return OnlineKeys(*(TufSigner(load_signing_key(_path(directory, r))) for r in ONLINE_ROLES))
 

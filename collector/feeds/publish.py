@@ -253,7 +253,7 @@ class Publisher:
             if piece.expires <= self._now():
                 raise OfflineKeyNeeded(
                     f"the signature of {role} has expired: hosts keep what they have",
-                    hint="run vedette-collector content sign with the offline keys",
+                    hint="run vedette-collector content sign --offline-keys DIR",
                 )
 
     def _release(self, published: Published) -> Release | None:

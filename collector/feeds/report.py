@@ -55,7 +55,10 @@ class Outcome(enum.Enum):
 
 
 class FeedReport(Struct, frozen=True, kw_only=True):
-    """One run over all feeds; times in nanoseconds UTC, ``size`` in bytes."""
+    """One run over all feeds; times in nanoseconds UTC, ``size`` in bytes.
+
+    ``offline_days_left`` says in how many days the offline keys have to sign again.
+    """
 
     outcome: Outcome
     reason: str = ""
@@ -63,6 +66,7 @@ class FeedReport(Struct, frozen=True, kw_only=True):
     built_at: int
     indicators: int
     size: int
+    offline_days_left: int
     refreshed: tuple[str, ...] = ()
     feeds: tuple[FeedResult, ...] = ()
     warninglists: tuple[WarningListResult, ...] = ()

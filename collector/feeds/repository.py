@@ -90,7 +90,7 @@ class Repository:
         if not self.has_root():
             raise NotInitialised(
                 f"there is no content repository in {self._metadata.parent}",
-                hint="run vedette-collector content keys first",
+                hint="run vedette-collector init first",
             )
         return self._read("1.root.json")
 
@@ -104,7 +104,7 @@ class Repository:
         if not self.has_root() or not (self._metadata / "timestamp.json").exists():
             raise NotInitialised(
                 f"nothing is published in {self._metadata.parent}",
-                hint="run vedette-collector content keys first",
+                hint="run vedette-collector init first",
             )
         try:
             return self._load()

@@ -135,3 +135,27 @@ def test_a_build_above_a_limit_is_refused_and_the_last_release_stays(
 
     assert (report.outcome, report.version) == (Outcome.REFUSED, first.version)
     assert "at most 10" in report.reason
+
+
+def test_a_collector_without_feeds_keeps_its_signatures_fresh_and_publishes_nothing(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock()
+    settings = some_settings(tmp_path)
+    Publisher(settings, clock).init(tmp_path / "offline")
+    clock.forward(20 * 3600)
+
+    report = run_once(settings, clock)
+
+    assert (report.outcome, report.version) == (Outcome.UNCHANGED, 0)
+    assert report.refreshed == ("timestamp",)
+    assert Publisher(settings, clock).current() is None
+
+
+def test_every_report_says_when_the_offline_keys_are_needed(tmp_path: Path) -> None:
+    clock = FakeClock()
+    settings = begun(tmp_path, clock)
+    written(tmp_path, addresses(9))
+    clock.forward(10 * 86_400)
+
+    assert run_once(settings, clock).offline_days_left == 20

@@ -43,7 +43,7 @@ def test_the_collector_never_holds_an_offline_key(tmp_path: Path) -> None:
 
 
 def test_missing_keys_say_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(NotInitialised, match="content keys"):
+    with pytest.raises(NotInitialised, match="collector init"):
         load_online(tmp_path)
     with pytest.raises(OfflineKeyNeeded, match="medium"):
         load_offline(tmp_path)

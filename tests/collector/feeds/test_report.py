@@ -12,6 +12,7 @@ def test_a_report_is_read_back_from_its_json() -> None:
         built_at=2,
         indicators=3,
         size=4,
+        offline_days_left=5,
         feeds=(FeedResult(name="a", rows=1, accepted=1),),
     )
 
