@@ -170,7 +170,7 @@ def decode_from_ship(data: bytes) -> FromShip:
     """
     try:
         return _from_ship.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DoorError("not a frame of this door") from error
 
 
@@ -182,5 +182,5 @@ def decode_from_sense(data: bytes) -> FromSense:
     """
     try:
         return _from_sense.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DoorError("not a frame of this door") from error

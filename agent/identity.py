@@ -46,7 +46,7 @@ def load_identity(directory: Path) -> AgentIdentity:
         with path.open("rb") as file:
             data = file.read(IDENTITY_BYTES_MAX + 1)
         return msgspec.json.decode(data[:IDENTITY_BYTES_MAX], type=AgentIdentity)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise NotEnrolled(
             f"no usable identity in {directory}",
             hint="run vedette-agent enroll with a token from vedette-collector token",

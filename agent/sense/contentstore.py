@@ -147,7 +147,7 @@ class ContentStore:
         try:
             with (self.directory / _STATE).open("rb") as file:
                 self.state = msgspec.msgpack.decode(file.read(_STATE_BYTES_MAX), type=StoreState)
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self.state = StoreState(1)
 
     def check(self, facts: ChainFacts) -> BundleCheck:

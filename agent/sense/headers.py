@@ -9,7 +9,9 @@ Note on disk: length u32 | CRC-32 of the length u32 | CRC-32 of the payload u32 
 one that was damaged, whose batches have to be looked for.
 """
 
+import contextlib
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,10 +24,13 @@ from msgspec import Meta, Struct
 from agent.errors import OutboxFailed
 from agent.segments import SegmentId
 from proto.model import DroppedRange, Hash32, Id16
-from runtime.files import fsync_dir
+from runtime.files import fsync_dir, write_atomic
 
 _PREFIX = struct.Struct(">III")
-NOTE_BYTES_MAX = 4 * 1024 * 1024
+# A commit after a long refusal of the disk holds the headers of everything that waited.
+NOTE_BYTES_MAX = 16 * 1024 * 1024
+_NO_LENGTH = bytes(4)
+_NOT_ZERO = re.compile(rb"[^\0]")
 
 
 class Sealed(Struct, frozen=True, array_like=True):
@@ -77,9 +82,9 @@ class Freed(Struct, frozen=True, tag=4, array_like=True):
 
 
 class Declared(Struct, frozen=True, tag=5, array_like=True):
-    """Dropped ranges up to this count have been stated in a sealed header."""
+    """These dropped ranges have been stated in a header that is durable."""
 
-    ranges: int
+    dropped: tuple[DroppedRange, ...]
 
 
 class Stopped(Struct, frozen=True, tag=6, array_like=True):
@@ -113,20 +118,53 @@ def _is_torn(rest: bytes) -> bool:
     return is_prefix and len(rest) < _PREFIX.size + int(length)
 
 
-def decode_notes(data: bytes) -> Iterator[tuple[int, Note]]:
-    """Yield each whole note with the offset behind it, and end at the first that is not whole."""
-    at = 0
+def decode_notes(data: bytes) -> Iterator[tuple[int, int, Note]]:
+    """Yield each whole note between the offsets of its begin and end, looking past damage."""
+    at: int | None = 0
+    while at is not None:
+        end, note = _note_at(data, at)
+        if note is not None:
+            yield at, end, note
+            at = end
+        else:
+            at = _next_prefix(data, max(end, at + 1))
+
+
+def _note_at(data: bytes, at: int) -> tuple[int, Note | None]:
+    """Return the note at an offset, if it is whole, and where it ends or would have ended."""
+    length = _length_at(data, at)
+    if length is None:
+        return at, None
+    begin, end = at + _PREFIX.size, at + _PREFIX.size + length
+    payload = data[begin:end]
+    if len(payload) < length or zlib.crc32(payload) != _PREFIX.unpack_from(data, at)[2]:
+        return end, None
+    try:
+        return end, _decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return end, None
+
+
+def _length_at(data: bytes, at: int) -> int | None:
+    """Return the length that a sound prefix at an offset gives, or None where there is none."""
+    if at + _PREFIX.size > len(data):
+        return None
+    length, check, _ = _PREFIX.unpack_from(data, at)
+    is_sound = check == zlib.crc32(data[at : at + 4]) and 0 < length <= NOTE_BYTES_MAX
+    return int(length) if is_sound else None
+
+
+def _next_prefix(data: bytes, start: int) -> int | None:
+    at = start
     while at + _PREFIX.size <= len(data):
-        length, _, crc = _PREFIX.unpack_from(data, at)
-        payload = data[at + _PREFIX.size : at + _PREFIX.size + length]
-        if not 0 < length <= NOTE_BYTES_MAX or len(payload) < length or zlib.crc32(payload) != crc:
-            return
-        try:
-            note = _decoder.decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return
-        at += _PREFIX.size + length
-        yield at, note
+        if _length_at(data, at) is not None:
+            return at
+        at += 1
+        if data.startswith(_NO_LENGTH, at):
+            # A hole: the first note behind it begins at most three zeros before what is none.
+            found = _NOT_ZERO.search(data, at)
+            at = len(data) if found is None else found.start() - 3
+    return None
 
 
 class HeaderLog:
@@ -151,28 +189,39 @@ class HeaderLog:
         """Read what is there and make it ready for appending. Never fails over its content.
 
         Returns:
-            The notes, and whether bytes behind the last whole note had to be set aside. A torn
-            last note is ordinary after a crash; anything else is damage, kept as ``.damaged``.
+            The notes, and whether there are other bytes between or behind them. A torn last note
+            is ordinary after a crash and is cut off; anything else is damage, left for `mend`.
 
         Raises:
             OSError: the file system refuses the file altogether.
         """
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         data = self._path.read_bytes()
-        notes, end = [], 0
-        for behind, note in decode_notes(data):
+        notes: list[Note] = []
+        end, is_damaged = 0, False
+        for begin, behind, note in decode_notes(data):
+            is_damaged = is_damaged or begin > end
             notes.append(note)
             end = behind
         rest = data[end:]
-        is_damaged = bool(rest.strip(b"\0")) and not _is_torn(rest)
-        if is_damaged:
-            self._path.with_suffix(".damaged").write_bytes(data[end:])
-        if end < len(data):
-            os.ftruncate(self._fd, end)
+        is_damaged = is_damaged or (bool(rest.strip(b"\0")) and not _is_torn(rest))
+        self._size = len(data) if is_damaged else end
+        if self._size < len(data):
+            os.ftruncate(self._fd, self._size)
             os.fsync(self._fd)
         fsync_dir(self._path.parent)
-        self._size = end
         return notes, is_damaged
+
+    def mend(self, notes: Sequence[Note]) -> None:
+        """Keep the file as it is under ``.damaged`` and go on in one that holds these notes.
+
+        Where the disk has no room for that, both stay as they are: the notes of the old file are
+        found between its damage again at the next start.
+        """
+        with contextlib.suppress(OSError):
+            write_atomic(self._path.with_suffix(".damaged"), self._path.read_bytes())
+        with contextlib.suppress(OutboxFailed):
+            self.rewrite(notes)
 
     def append(self, notes: Iterable[Note]) -> None:
         """Make notes durable, all or none.
@@ -182,61 +231,73 @@ class HeaderLog:
         """
         data = b"".join(encode_note(note) for note in notes)
         if self._failed:
-            self._reopen()
+            self.rewrite(self.notes())
         try:
             _write_at(self._fd, data, self._size)
         except OSError as error:
-            os.ftruncate(self._fd, self._size)
+            self._cut()
             raise OutboxFailed(f"header log: {error.strerror}") from error
         try:
             os.fdatasync(self._fd)
         except OSError as error:
             # After a failed sync the kernel may call the same pages clean: the descriptor is
             # never trusted again, and the file is written anew before the next attempt.
+            self._cut()
             self._failed = True
             raise OutboxFailed(f"header log: {error.strerror}") from error
         self._size += len(data)
 
+    def _cut(self) -> None:
+        """Take back what did not become durable, lest a crash makes it count after all."""
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError:
+            self._failed = True
+
     def notes(self) -> list[Note]:
-        """Return what the file holds."""
-        return [note for _, note in decode_notes(self._path.read_bytes()[: self._size])]
+        """Return what the file holds.
+
+        Raises:
+            OutboxFailed: it cannot be read.
+        """
+        try:
+            data = self._path.read_bytes()[: self._size]
+        except OSError as error:
+            raise OutboxFailed(f"header log: {error.strerror}") from error
+        return [note for *_, note in decode_notes(data)]
 
     def rewrite(self, notes: Sequence[Note]) -> None:
         """Replace the file by these notes, in one step.
 
         Raises:
-            OutboxFailed: the old file stands.
-            OSError: never; it becomes OutboxFailed.
+            OutboxFailed: the old file stands, or the new one that says the same.
         """
         data = b"".join(encode_note(note) for note in notes)
         partial = self._path.with_suffix(".new")
+        fd = -1
         try:
             fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            try:
-                _write_at(fd, data, 0)
-                os.fsync(fd)
-                partial.rename(self._path)
-                fsync_dir(self._path.parent)
-            except OSError:
-                os.close(fd)
-                raise
+            _write_at(fd, data, 0)
+            os.fsync(fd)
+            partial.rename(self._path)
         except OSError as error:
+            _discard(fd, partial)
             raise OutboxFailed(f"header log: {error.strerror}") from error
         os.close(self._fd)
-        self._fd, self._size, self._failed = fd, len(data), False
+        self._fd, self._size = fd, len(data)
+        try:
+            fsync_dir(self._path.parent)
+        except OSError as error:
+            # Which of the two files a crash would leave is open: neither is added to.
+            self._failed = True
+            raise OutboxFailed(f"header log: {error.strerror}") from error
+        self._failed = False
 
     def close(self) -> None:
         """Let go of the file; harmless when repeated."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-    def _reopen(self) -> None:
-        try:
-            keep = self.notes()
-        except OSError as error:
-            raise OutboxFailed(f"header log: {error.strerror}") from error
-        self.rewrite(keep)
 
 
 def _write_at(fd: int, data: bytes, offset: int) -> None:
@@ -245,3 +306,10 @@ def _write_at(fd: int, data: bytes, offset: int) -> None:
         done = os.pwrite(fd, view, offset)
         offset += done
         view = view[done:]
+
+
+def _discard(fd: int, path: Path) -> None:
+    if fd >= 0:
+        os.close(fd)
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)

@@ -11,6 +11,9 @@ from msgspec import UNSET, Struct
 
 from agent.hostroot import HostRoot
 from agent.sense.sensors import processes, sockets
+from agent.sense.sensors.filelist import file_rows
+from agent.sense.sensors.filetrees import FileSettings
+from agent.sense.sensors.packages import package_rows
 from proto.model import Endpoint, Process, User
 from runtime.clock import Clock
 
@@ -99,6 +102,14 @@ def _user_row(user: object, prefix: str) -> Row:
     return {f"{prefix}uid": user.uid, f"{prefix}user": user.name}
 
 
+def _package_rows(host: HostRoot, _clock: Clock) -> Iterator[Row]:
+    return package_rows(host)
+
+
+def _file_rows(host: HostRoot, _clock: Clock) -> Iterator[Row]:
+    return file_rows(FileSettings(), host)
+
+
 def _collected(row: Row) -> Row:
     return {name: value for name, value in row.items() if value is not UNSET}
 
@@ -143,4 +154,26 @@ TABLES: Final[Mapping[str, Table]] = {
     ),
     "sockets": Table(columns=_ENDPOINT_COLUMNS, rows=_socket_rows),
     "listening": Table(columns=_ENDPOINT_COLUMNS, rows=_listening_rows),
+    "packages": Table(
+        columns={
+            "manager": "deb",
+            "name": "name of the package",
+            "version": "its version, as its manager writes it",
+            "architecture": "what it was built for",
+            "state": "as dpkg keeps it: wanted, error, status",
+        },
+        rows=_package_rows,
+    ),
+    "files": Table(
+        columns={
+            "path": "a file of the trees that are watched by default",
+            "type": "file, directory, link or other",
+            "size_bytes": "size",
+            "mode": "permission bits, octal",
+            "uid": "owner",
+            "gid": "group",
+            "changed": "ctime, nanoseconds UTC",
+        },
+        rows=_file_rows,
+    ),
 }

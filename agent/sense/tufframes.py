@@ -118,7 +118,7 @@ def decode_to_child(data: bytes) -> ToChild:
     """
     try:
         return _to_child.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ContentRefused(RefuseReason.CRASHED, "not a message for the child") from error
 
 
@@ -130,7 +130,7 @@ def decode_from_child(data: bytes) -> FromChild:
     """
     try:
         return _from_child.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ContentRefused(RefuseReason.CRASHED, "the child said what no child says") from error
 
 

@@ -96,7 +96,7 @@ def load_credentials(directory: Path) -> Credentials:
         raw = read_key_file(directory / _KEY)
         stored = msgspec.json.decode(raw, type=StoredIdentity)
         key = P256Key.from_pem(stored.key.encode())
-    except (VedetteError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (VedetteError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise NotEnrolled(
             f"no usable certificate in {directory}", hint="enrol the agent again"
         ) from error
