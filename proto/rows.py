@@ -38,7 +38,7 @@ def finding_row(finding: Finding) -> dict[str, object]:
 
 
 def plain(value: object) -> Any:  # noqa: ANN401  (whatever JSON holds)
-    """Return a model value as JSON holds it; bytes are hexadecimal, what was not collected absent."""
+    """Return a model value as JSON holds it: bytes in hexadecimal, the uncollected absent."""
     return _hex(msgspec.to_builtins(value, builtin_types=(bytes,)))
 
 

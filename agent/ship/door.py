@@ -1,7 +1,7 @@
 """The networked half's end of the door."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from agent.doorframes import (
@@ -19,16 +19,20 @@ from runtime.frames import BadFrame, FrameDecoder, encode_frame
 _READ_BYTES = 256 * 1024
 SEND_TIMEOUT_S = 10
 
+Connect = Callable[[Path], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+
 
 class DoorClient:
     """A connection to `sense`.
 
     Args:
         path: of the socket.
+        connect: opens it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connect: Connect = asyncio.open_unix_connection) -> None:
         self._path = path
+        self._connect = connect
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -44,7 +48,7 @@ class DoorClient:
             Unreachable: nobody answers; `sense` may be starting.
         """
         try:
-            self._reader, self._writer = await asyncio.open_unix_connection(self._path)
+            self._reader, self._writer = await self._connect(self._path)
         except OSError as error:
             raise Unreachable(f"sense does not answer at {self._path}: {error.strerror}") from error
         await self.send(Hello(DOOR_VERSION))

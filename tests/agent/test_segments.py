@@ -3,14 +3,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import SegmentDamaged
-from agent.segments import SegmentId, encode_entry, find_next, read_frame, read_payload
+from agent.segments import ReadAt, SegmentId, encode_entry, find_next, read_frame, read_payload
 from proto.model import Priority
 
 HERE = SegmentId(7, Priority.LOW)
 
 
-def at(data: bytes):  # type: ignore[no-untyped-def]
+def at(data: bytes) -> ReadAt:
     return lambda offset, size: data[offset : offset + size]
+
+
+def read_whole(data: bytes) -> bytes:
+    entry = read_frame(HERE, 0, at(data))
+    assert entry is not None
+    return read_payload(entry, at(data))
 
 
 @given(st.lists(st.binary(min_size=1, max_size=50), max_size=6))
@@ -34,9 +40,7 @@ def test_no_flipped_bit_passes(place: int, bit: int) -> None:
     raw[place % len(raw)] ^= 1 << bit
 
     with pytest.raises(SegmentDamaged):
-        entry = read_frame(HERE, 0, at(bytes(raw)))
-        assert entry is not None
-        read_payload(entry, at(bytes(raw)))
+        read_whole(bytes(raw))
 
 
 def test_an_entry_counts_only_where_it_was_written() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Self
 
 import grpc
 import grpc.aio
@@ -27,7 +28,7 @@ class FakeCollector:
         self.sessions = 0
         self.arrived = asyncio.Event()
 
-    async def __aenter__(self) -> "FakeCollector":
+    async def __aenter__(self) -> Self:
         self._server = grpc.aio.server()
         handler = grpc.stream_stream_rpc_method_handler(
             self._push,

@@ -2,7 +2,6 @@ import pytest
 
 from proto.model import Severity
 
-
 PAIRS = list(zip(Severity, list(Severity)[1:], strict=False))
 
 

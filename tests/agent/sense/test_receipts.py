@@ -20,7 +20,7 @@ def a_book(host: Host) -> ReceiptBook:
 
 
 def signed(host: Host, **changes: object) -> tuple[bytes, bytes]:
-    payload = codec.encode_receipt(a_receipt(host, a_batch(host.sealer()), **changes))
+    payload = codec.encode_receipt(a_receipt(host, a_batch(host.sealer()), (), **changes))
     return payload, envelope.sign(PayloadType.RECEIPT, payload, COLLECTOR)
 
 

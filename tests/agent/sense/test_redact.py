@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.sense.redact import RedactionSettings, Redactor
-from proto.model import Argument, Entity, LogLine, Login, Role, User
+from proto.model import Argument, Entity, Login, LogLine, Role, User
 from tests.proto.builders import a_finding, a_process, an_observation
 
 REDACTOR = Redactor(b"key of this host", RedactionSettings())

@@ -4,6 +4,7 @@ from agent.errors import DoorError
 from agent.sense.statements import STATEMENTS_PER_HOUR_MAX, StatementDesk
 from proto import codec, envelope
 from proto.envelope import PayloadType
+from proto.errors import EnvelopeRejected
 from proto.model import StatementKind
 from tests.agent.sense.builders import Host
 
@@ -35,7 +36,7 @@ def test_no_more_than_four_an_hour_are_signed() -> None:
         desk.sign(StatementKind.RENEW, bytes(32), bytes(16))
     host.clock.forward(3601)
 
-    assert desk.sign(StatementKind.RENEW, bytes(32), bytes(16))
+    assert desk.sign(StatementKind.RENEW, bytes(32), bytes(16)).signature
 
 
 @pytest.mark.parametrize("kind", [StatementKind.ENROL, StatementKind.SUCCEED])
@@ -51,5 +52,5 @@ def test_a_signed_statement_is_no_batch_and_no_receipt() -> None:
     made = desk.sign(StatementKind.RENEW, bytes(32), bytes(16))
 
     for kind in (PayloadType.BATCH, PayloadType.RECEIPT):
-        with pytest.raises(envelope.EnvelopeRejected):
+        with pytest.raises(EnvelopeRejected):
             envelope.verify(kind, made.payload, made.signature, host.key.public)

@@ -1,5 +1,4 @@
 import asyncio
-import os
 import socket
 from pathlib import Path
 
@@ -48,12 +47,12 @@ async def test_frames_without_a_connection_are_dropped(tmp_path: Path) -> None:
 async def test_bytes_that_are_no_frames_are_refused(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     theirs.sendall(encode_frame(b"junk"))
-    client = DoorClient(tmp_path)
-    client._reader, client._writer = await asyncio.open_unix_connection(sock=ours)
+    client = DoorClient(tmp_path, connect=lambda _path: asyncio.open_unix_connection(sock=ours))
+    await client.connect()
 
     with pytest.raises(DoorError):
         async for _ in client.frames():
             pass
+
     await client.close()
     theirs.close()
-    assert os.path.exists(tmp_path)

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 from agent.doorframes import Damaged, VisibleSegment
@@ -120,7 +119,8 @@ def test_damage_costs_the_damaged_batch_and_no_other(tmp_path: Path) -> None:
     raw[2 * first + 100] ^= 1
     file.write_bytes(raw)
 
-    found, damaged = [], []
+    found: list[int] = []
+    damaged: list[Damaged] = []
     while True:
         pending, complaints = both.reader.next()
         damaged += complaints
@@ -151,6 +151,6 @@ def test_a_link_in_place_of_a_segment_is_not_followed(tmp_path: Path) -> None:
     file = next((tmp_path / "segments").iterdir())
     moved = tmp_path / "moved"
     file.rename(moved)
-    os.symlink(moved, file)
+    file.symlink_to(moved)
 
     assert both.reader.next() == (None, ())

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -12,9 +13,13 @@ from agent.ship.uplink import Session, UplinkCounts, channel_options
 from proto import codec
 from proto.model import HintKind, Priority
 from proto.vedette.v1.envelope_pb2 import Hint, Refused, Reply, Resume
+from proto.vedette.v1.envelope_pb2 import HintKind as HintKindPb
+from proto.vedette.v1.envelope_pb2 import RefusedReason as RefusedReasonPb
 from tests.agent.ship.test_reader import Both
 from tests.fakes.collector import FakeCollector
 
+# The last is of a newer version than ours.
+NUMBERS: tuple[Any, ...] = (1, 2, 99)
 QUICK = UplinkSettings(connect_timeout_s=2, receipt_timeout_s=1, window_batches_max=4)
 
 
@@ -31,7 +36,8 @@ class Frames:
 
 async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        # Nothing signals what several tasks together bring about.
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -77,7 +83,7 @@ async def test_no_more_than_a_window_goes_unreceipted(tmp_path: Path) -> None:
     both = Both(tmp_path)
     both.commit(*[Priority.LOW] * 10)
     async with FakeCollector() as collector:
-        collector.greeting = [Reply(hint=Hint(kind=1))]
+        collector.greeting = [Reply(hint=Hint(kind=HintKindPb.HINT_KIND_CONTENT_CHANGED))]
         collector.answer = lambda _collector, _sent: []
         _, counts, _, error = await with_session(collector, both, lambda: False)
 
@@ -104,7 +110,9 @@ async def test_a_refusal_that_may_be_retried_ends_the_turn(tmp_path: Path) -> No
     both = Both(tmp_path)
     both.commit(Priority.LOW)
     async with FakeCollector() as collector:
-        collector.answer = lambda _c, _s: [Reply(refused=Refused(reason=7, retry=True))]
+        collector.answer = lambda _c, _s: [
+            Reply(refused=Refused(reason=RefusedReasonPb.REFUSED_REASON_STORAGE, retry=True))
+        ]
         _, counts, _, error = await with_session(collector, both, lambda: False)
 
     assert error is not None
@@ -116,7 +124,9 @@ async def test_a_final_refusal_does_not_block_the_batches_behind(tmp_path: Path)
     both.commit(*[Priority.LOW] * 9)
     async with FakeCollector() as collector:
         collector.answer = lambda c, s: (
-            [Reply(refused=Refused(reason=4))] if len(c.taken) % 2 else [c.receipt(s)]
+            [Reply(refused=Refused(reason=RefusedReasonPb.REFUSED_REASON_DIGEST))]
+            if len(c.taken) % 2
+            else [c.receipt(s)]
         )
         _, counts, _, _ = await with_session(collector, both, lambda: len(collector.taken) == 9)
 
@@ -128,7 +138,7 @@ async def test_hints_reach_whom_they_concern(tmp_path: Path) -> None:
     both = Both(tmp_path)
     both.commit(Priority.LOW)
     async with FakeCollector() as collector:
-        collector.greeting = [Reply(hint=Hint(kind=kind)) for kind in (1, 2, 99)]
+        collector.greeting = [Reply(hint=Hint(kind=kind)) for kind in NUMBERS]
         door, *_ = await with_session(collector, both, lambda: len(collector.taken) == 1)
 
     assert door.of(HintFrame) == [HintFrame(HintKind.CONTENT_CHANGED)]
