@@ -33,16 +33,30 @@ json.dump({
 """
 
 
-def test_a_confined_child_has_no_privilege_no_descriptor_and_bounds(tmp_path: Path) -> None:
-    told = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "large")],
+FORBIDDEN = """
+import resource
+def forbidden(*_):
+    raise PermissionError(1, "Operation not permitted")
+resource.setrlimit = resource.getrlimit = forbidden
+from agent.sense.confine import Confinement, confine
+confine(Confinement(memory_bytes_max=1 << 30, cpu_s_max=60, file_bytes_max=4096))
+print("confined")
+"""
+
+
+def child(program: str, *words: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", program, *words],
         capture_output=True,
         check=True,
         timeout=30,
+        text=True,
         env={"PYTHONPATH": str(Path.cwd())},
     ).stdout
 
-    found = json.loads(told)
+
+def test_a_confined_child_has_no_privilege_no_descriptor_and_bounds(tmp_path: Path) -> None:
+    found = json.loads(child(PROGRAM, str(tmp_path / "large")))
 
     assert found == {
         "caps": [0, 0, 0, 0],
@@ -52,3 +66,7 @@ def test_a_confined_child_has_no_privilege_no_descriptor_and_bounds(tmp_path: Pa
         "memory": 1 << 30,
         "core": [0, 0],
     }
+
+
+def test_a_unit_that_forbids_setting_bounds_does_not_stop_the_child() -> None:
+    assert child(FORBIDDEN) == "confined\n"
