@@ -57,6 +57,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "read the feeds now and publish what changed",
         "vedette-collector feeds run",
     ),
+    "content": (
+        "collector.commands.content",
+        "show, sign or compile what hosts are given",
+        "vedette-collector content sign --offline-keys /media/usb",
+    ),
     "index": (
         "collector.commands.index",
         "rebuild a projection from the ledger",
@@ -113,7 +118,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((word for word in words if word in COMMANDS), None)
     args = parser(command).parse_args(words)
     try:
-        return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+        code = int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+        # What is still buffered may meet a closed pipe or a full disk, too.
+        sys.stdout.flush()
+        return code
     except VedetteError as error:
         sys.stderr.write(f"vedette-collector: {error.message}\n")
         if error.hint:
@@ -123,5 +131,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the output has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"vedette-collector: {where}{error.strerror or error}\n")
+        return 1
     except KeyboardInterrupt:
         return 130

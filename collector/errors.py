@@ -13,7 +13,7 @@ VedetteError                  (runtime.errors)
     ├── NoSuchService          peer; nothing of that name is served here
     ├── AccessDenied           peer, exit 6; the enforcement point says no; ``denial`` says why
     ├── CannotListen           operator; a listener's address or certificate cannot be used
-    └── IssuerUnavailable      ours, retryable; the issuer does not answer
+    └── IssuerUnavailable      ours, retryable, exit 5; the issuer does not answer
 """
 
 import enum
@@ -126,6 +126,7 @@ class IssuerUnavailable(CollectorError):
     """The issuer does not answer; nothing was issued."""
 
     retryable: ClassVar[bool] = True
+    exit_code: ClassVar[int] = 5
 
 
 class CannotListen(CollectorError):

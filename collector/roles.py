@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from collector.settings import CollectorSettings
 from runtime.clock import Clock
-from runtime.supervise import Notifier
+from runtime.supervise import Notifier, cause
 
 Run = Callable[[CollectorSettings, Clock, asyncio.Event, Callable[[], None]], Awaitable[None]]
 
@@ -58,6 +58,10 @@ def _until_signal(run: Run, settings: CollectorSettings, clock: Clock, notifier:
             loop.add_signal_handler(number, stop.set)
         await run(settings, clock, stop, notifier.ready)
 
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except BaseExceptionGroup as errors:
+        # What a task raised decides the exit code and the words, not that it ran in a group.
+        raise cause(errors) from errors
     notifier.stopping()
     return 0

@@ -4,15 +4,18 @@ import argparse
 import os
 import sqlite3
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from certs.identity import TenantId
+from certs.errors import IdentityRefused
+from certs.identity import AgentId, TenantId
+from collector.errors import IssuerUnavailable
 from collector.index.queries import open_index
 from collector.issuer.messages import ListTenants, Tenant, TenantPage
 from collector.issuer.syncclient import ask
+from collector.ledger.database import translated
 from collector.ledger.files import TenantFiles
 from collector.settings import DEFAULT_PATH, CollectorSettings, read_settings
 from proto.rows import lines
@@ -21,6 +24,13 @@ from runtime.errors import Fault, VedetteError
 
 class NoSuchTenant(VedetteError):
     """The tenant named is not here, or it has to be named."""
+
+    fault: ClassVar[Fault] = Fault.OPERATOR
+    exit_code: ClassVar[int] = 2
+
+
+class BadUsage(VedetteError):
+    """The words of a command do not fit together."""
 
     fault: ClassVar[Fault] = Fault.OPERATOR
     exit_code: ClassVar[int] = 2
@@ -55,6 +65,25 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
+def count(first: int, last: int) -> Callable[[str], int]:
+    """Return what reads an option as a whole number within bounds, both included."""
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not first <= int(text) <= last:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {first} to {last}")
+        return int(text)
+
+    return read
+
+
+def identifier(text: str) -> str:
+    """Return an argument that is an id as commands print it: a lower-case UUID."""
+    try:
+        return str(AgentId.parse(text))
+    except IdentityRefused as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no id; {error.hint}") from error
+
+
 def tenants_of(settings: CollectorSettings) -> tuple[Tenant, ...]:
     """Return all tenants, as the issuer knows them.
 
@@ -73,18 +102,35 @@ def tenants_of(settings: CollectorSettings) -> tuple[Tenant, ...]:
 def tenant_of(args: argparse.Namespace, settings: CollectorSettings) -> TenantId:
     """Return the tenant a command means.
 
+    Names are the issuer's to know. While it does not run, a tenant that is named by its id or is
+    the only one is found by its files, so that what was collected can always be read.
+
     Raises:
         NoSuchTenant: the name is not known, or several tenants are and none was named.
-        IssuerUnavailable: the collector is not running.
+        IssuerUnavailable: the collector is not running, and the tenant was not named by its id.
     """
-    tenants = tenants_of(settings)
     named: str | None = args.tenant
+    try:
+        tenants = tenants_of(settings)
+    except IssuerUnavailable as error:
+        return _by_files(named, settings, error)
     matching = [t for t in tenants if named is None or named in {t.name, str(t.tenant)}]
+    if len(matching) == 1:
+        return matching[0].tenant
+    if named is not None and matching:
+        ids = ", ".join(str(tenant.tenant) for tenant in matching)
+        raise NoSuchTenant(f"several tenants are called {named!r}", hint=f"--tenant ID: {ids}")
+    names = ", ".join(sorted(tenant.name for tenant in tenants)) or "none"
+    what = "name one tenant" if named is None else f"there is no tenant {named!r}"
+    raise NoSuchTenant(what, hint=f"--tenant NAME; the tenants are: {names}")
+
+
+def _by_files(named: str | None, settings: CollectorSettings, error: IssuerUnavailable) -> TenantId:
+    found = TenantFiles(settings.paths.root).tenants()
+    matching = [tenant for tenant in found if named in {None, str(tenant)}]
     if len(matching) != 1:
-        names = ", ".join(sorted(tenant.name for tenant in tenants)) or "none"
-        what = "name one tenant" if named is None else f"there is no tenant {named!r}"
-        raise NoSuchTenant(what, hint=f"--tenant NAME; the tenants are: {names}")
-    return matching[0].tenant
+        raise error
+    return matching[0]
 
 
 @contextmanager
@@ -95,17 +141,25 @@ def projection(
 
     Raises:
         NothingYet: it has not been made yet.
+        LedgerCorrupt: its file is damaged.
+        LedgerUnavailable: it cannot be read now.
         NoSuchTenant: the tenant is not known.
     """
     path = TenantFiles(settings.paths.root).projection(tenant_of(args, settings), name)
-    try:
-        db = open_index(str(path))
-    except sqlite3.OperationalError as error:
-        raise NothingYet(
-            "there is nothing to read yet", hint="is the collector's worker running?"
-        ) from error
-    with closing(db):
+    if not path.exists():
+        raise NothingYet("there is nothing to read yet", hint="is the collector's worker running?")
+    with _only_sqlite(path), closing(open_index(str(path))) as db:
         yield db
+
+
+@contextmanager
+def _only_sqlite(path: Path) -> Iterator[None]:
+    """Translate what is the file's fault; output may meet a closed pipe all the same."""
+    try:
+        yield
+    except sqlite3.Error:
+        with translated(path):
+            raise
 
 
 def print_rows(

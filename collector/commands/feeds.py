@@ -5,9 +5,12 @@ import sys
 
 import msgspec
 
-from collector.commands.common import add_json, say, settings_of
+from collector.commands.common import add_json, print_rows, say, settings_of
 from collector.feeds.job import run_once
+from collector.feeds.report import Outcome
 from runtime.clock import SystemClock
+
+COLUMNS = ("name", "files", "rows", "accepted", "expired", "dropped", "bad", "error")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Publish what the feeds hold now and say what became of each.
+    """Publish what the feeds hold now and say what became of each; exit 3 when one has an error.
 
     Raises:
         VedetteError: there is no repository, a key is missing, or a list cannot be read.
@@ -28,8 +31,11 @@ def run(args: argparse.Namespace) -> int:
     report = run_once(settings_of(args).publishing, SystemClock(), force=args.force)
     if args.json:
         sys.stdout.write(msgspec.json.encode(report, enc_hook=str).decode() + "\n")
-        return 0
-    say(f"{report.outcome.value}: version {report.version}, {report.indicators} indicators")
-    for feed in report.feeds:
-        say(f"  {feed.name}: {msgspec.to_builtins(feed, enc_hook=str)}")
-    return 0
+    else:
+        rows = (msgspec.to_builtins(feed, enc_hook=str) for feed in report.feeds)
+        print_rows(rows, COLUMNS, as_json=False)
+        say(f"{report.outcome.value}: version {report.version}, {report.indicators} indicators")
+    if report.outcome is Outcome.REFUSED:
+        say(f"{report.reason}; what was published before stays")
+        return 1
+    return 3 if any(feed.error for feed in report.feeds) else 0

@@ -2,11 +2,19 @@
 
 import argparse
 
-from collector.commands.common import add_json, add_tenant, print_rows, projection, settings_of
+from collector.commands.common import (
+    add_json,
+    add_tenant,
+    count,
+    print_rows,
+    projection,
+    settings_of,
+)
 from collector.index import queries
 from collector.index.queries import FindingFilter
 from proto.model import FindingKind, Severity
 
+LIMIT_MAX = 100_000
 COLUMNS = ("severity", "host", "kind", "title", "rule", "source", "uid")
 
 
@@ -21,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=[severity.value for severity in Severity][1:],
         help="only findings at least this severe",
     )
-    parser.add_argument("--limit", type=int, default=1_000, help="at most so many (default 1000)")
+    parser.add_argument(
+        "--limit", type=count(1, LIMIT_MAX), default=1_000, help="at most so many (default 1000)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ import argparse
 from collector.commands.common import add_tenant, say, settings_of, tenant_of
 from collector.ledger.files import TenantFiles
 
+# As `collector.work.projections` names them; that module loads all rooms.
 PROJECTIONS = ("index", "correlate", "comply")
 
 

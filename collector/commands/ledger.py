@@ -7,9 +7,11 @@ from pathlib import Path
 from uuid import UUID
 
 from collector.commands.common import (
+    BadUsage,
     NothingYet,
     add_json,
     add_tenant,
+    identifier,
     print_rows,
     projection,
     say,
@@ -34,7 +36,7 @@ PAGE = 256
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
     parser.add_argument("action", choices=("ls", "proof"), help="list batches, or prove a finding")
-    parser.add_argument("uid", nargs="?", help="proof: the finding's uid")
+    parser.add_argument("uid", nargs="?", type=identifier, help="proof: the finding's uid")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="proof: where to (default: standard output)"
     )
@@ -47,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         VedetteError: no such tenant, or the collector is not running.
+        BadUsage: no finding was named.
         NothingYet: the tenant has sent nothing.
         NotLogged: there is no such finding, or it is not in the log yet.
     """
@@ -59,8 +62,10 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "ls":
         print_rows(_rows(reader), COLUMNS, as_json=args.json)
         return 0
+    if args.uid is None:
+        raise BadUsage("name the finding to prove", hint="vedette-collector findings shows uids")
     with projection(args, settings, "index") as db:
-        ref = place_of(db, UUID(args.uid or "").bytes)
+        ref = place_of(db, UUID(args.uid).bytes)
     if ref is None:
         raise NotLogged("there is no finding of this uid", hint="see vedette-collector findings")
     proof = Proofs(tenant, reader, LogReader(files.log(tenant))).proof_of(ref)

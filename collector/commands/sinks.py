@@ -10,6 +10,7 @@ from certs.identity import TenantId
 from collector.commands.common import (
     add_json,
     add_tenant,
+    count,
     print_rows,
     settings_of,
     tenant_of,
@@ -32,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("ls", "test"), help="list, or send one marked event")
     parser.add_argument("name", nargs="?", default="", help="test: which destination")
     parser.add_argument(
-        "--seconds", type=float, default=15.0, help="test: wait at most so long (default 15)"
+        "--seconds",
+        type=count(1, 3600),
+        default=15,
+        help="test: wait at most so long (default 15)",
     )
     add_tenant(parser)
     add_json(parser)
@@ -59,11 +63,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rows(settings: CollectorSettings, tenant: TenantId) -> Iterator[Mapping[str, object]]:
+    """Yield every destination that is set or ever was; one not tried yet has no figures."""
     files = TenantFiles(settings.paths.root)
     path = files.projection(tenant, "forward")
-    if not path.exists():
-        return
-    mark = LogReader(files.log(tenant)).mark()
-    with ForwardReader(path) as reader:
-        for status in reader.statuses():
-            yield msgspec.to_builtins(figures(status, mark, SystemClock().wall_ns()))
+    waiting = {one.name for one in settings.forward if one.serves(tenant)}
+    if path.exists():
+        mark = LogReader(files.log(tenant)).mark()
+        with ForwardReader(path) as reader:
+            for status in reader.statuses():
+                waiting.discard(status.name)
+                yield msgspec.to_builtins(figures(status, mark, SystemClock().wall_ns()))
+    for name in sorted(waiting):
+        yield {"name": name, "phase": "not started"}

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from collector.commands.common import add_tenant, say, settings_of, tenant_of
+from collector.commands.common import add_tenant, count, say, settings_of, tenant_of
 from collector.issuer.messages import MintToken, TokenMinted
 from collector.issuer.settings import DEFAULT_TOKEN_LIFE_S, TOKEN_LIFE_S_MAX
 from collector.issuer.syncclient import ask
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_tenant(parser)
     parser.add_argument(
         "--life-s",
-        type=int,
+        type=count(1, TOKEN_LIFE_S_MAX),
         default=DEFAULT_TOKEN_LIFE_S,
         metavar="SECONDS",
         help=f"how long it lives (default {DEFAULT_TOKEN_LIFE_S}, at most {TOKEN_LIFE_S_MAX})",

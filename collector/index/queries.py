@@ -7,6 +7,7 @@ opens it, never by a value in a query.
 import sqlite3
 from collections.abc import Iterator
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta, Struct
@@ -40,7 +41,7 @@ def open_index(path: str) -> sqlite3.Connection:
     Raises:
         sqlite3.OperationalError: it does not exist yet.
     """
-    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+    db = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, timeout=5)
     db.row_factory = sqlite3.Row
     return db
 
