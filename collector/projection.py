@@ -233,8 +233,7 @@ class ProjectionRunner:
 
     def forget(self, upto: int) -> None:
         """Drop derived records that were sealed (`PendingSource`)."""
-        if self.pending(0, 1):
-            self._change(lambda: forget_pending(self._db, upto))
+        self._change(lambda: forget_pending(self._db, upto))
 
     def _apply(self, batch: AdmittedBatch) -> None:
         derived = self._guarded(lambda: self._projection.apply(self._db, batch), batch.position)

@@ -80,6 +80,8 @@ class Sealer:
             LedgerCorrupt: a file is damaged.
             LedgerForeign: a file is not this tenant's, or of a newer version.
         """
+        if not source.pending(0, 1):
+            return 0
         mark = self._ledger.mark(tenant, source.name)
         waiting = list(_fitting(source.pending(mark.pending, RECORDS_MAX)))
         if waiting:

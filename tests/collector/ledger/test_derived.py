@@ -120,6 +120,18 @@ def test_records_that_do_not_fit_one_batch_go_into_the_next(world: World) -> Non
     assert max(b.header.raw_bytes for b in world.admitted.read(0, 99)) <= RAW_BYTES_MAX
 
 
+def test_where_nothing_waits_nothing_is_written(world: World) -> None:
+    """The worker asks several times a second: an idle collector must not wear its disk out."""
+    world.log.tell("one", 1, [an_audit()])
+    world.sealer.seal_pending(TENANT, world.log)
+    before = world.files.log(TENANT).with_name("log.db-wal").read_bytes()
+
+    for _ in range(3):
+        assert world.sealer.seal_pending(TENANT, world.log) == 0
+
+    assert world.files.log(TENANT).with_name("log.db-wal").read_bytes() == before
+
+
 def test_a_disk_that_is_full_leaves_everything_waiting() -> None:
     ledger, source = MemoryLedger(bytes), Source()
     facts = OwnFacts(host_name="collector", version="0.1.0", boot_id=bytes(16))
