@@ -93,10 +93,11 @@ class Chains:
         return self._owed.get(segment.number, 0)
 
     def add(self, link: Link, segment: SegmentId, records: int) -> None:
-        """Take in a batch that has become durable."""
+        """Take in a batch that has become durable, or is found in another segment."""
         chain = self._epochs.get(link.epoch)
         if chain is None:
             chain = self._epochs[link.epoch] = _Epoch(link.epoch, link.seq)
+        self._settle_one(chain, link.seq)
         chain.put(link, segment.number, records)
         self._owed[segment.number] = self._owed.get(segment.number, 0) + 1
         if self.head is None or self.head.epoch != link.epoch or self.head.seq < link.seq:

@@ -8,6 +8,7 @@ Space is freed a segment at a time, by truncation and unlinking, so a full disk 
 to become less full. What is removed unreceipted is named in the header of a later batch.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -86,6 +87,9 @@ class Outbox:
         self._next_number = 1
         self._waiting: list[Note] = []
         self._undeclared: deque[DroppedRange] = deque()
+        # Stated in headers that are sealed, but not yet durable.
+        self._declaring: list[DroppedRange] = []
+        self._compact_at = 2 * settings.header_log_bytes_max
         self._archived: dict[bytes, int] = {}
 
     # -- life ------------------------------------------------------------------------------------
@@ -107,8 +111,14 @@ class Outbox:
         return state.found
 
     def begin(self, epoch: bytes, boot_id: bytes, boot_clock: int) -> None:
-        """Note that a new epoch starts; it becomes durable with the first commit."""
+        """Note that a new epoch starts, durably unless the disk is full.
+
+        A log that holds this and no commit is of a daemon that has not stored anything yet. One
+        that holds nothing beside segments of ours has been lost, and they are taken back.
+        """
         self._waiting.append(Opened(epoch, boot_id, boot_clock))
+        with contextlib.suppress(OutboxFailed):
+            self._log_waiting()
 
     def stop(self, cursors: Mapping[str, bytes]) -> None:
         """Note a clean end.
@@ -116,7 +126,10 @@ class Outbox:
         Raises:
             OutboxFailed: the note is not durable; the next start will be unclean.
         """
-        self._log.append([*self._waiting, Stopped(dict(cursors))])
+        self._log_waiting(Stopped(dict(cursors)))
+
+    def _log_waiting(self, *more: Note) -> None:
+        self._log.append([*self._waiting, *more])
         self._waiting = []
 
     def close(self) -> None:
@@ -156,7 +169,8 @@ class Outbox:
             )
         touched = {id(segment): segment for segment, *_ in placed}.values()
         for segment in touched:
-            self._store.sync(segment)
+            if segment.is_open:
+                self._store.sync(segment)
         sealed = tuple(
             Sealed(
                 epoch=batch.epoch,
@@ -171,12 +185,14 @@ class Outbox:
             )
             for segment, batch, offset, length in placed
         )
-        self._log.append([*self._waiting, Committed(sealed, dict(cursors), boot_clock)])
-        self._waiting = []
+        stated = (Declared(tuple(self._declaring)),) if self._declaring else ()
+        self._log_waiting(Committed(sealed, dict(cursors), boot_clock), *stated)
+        self._declaring = []
         for segment, batch, _, _ in placed:
             self._chains.add(Link(batch.epoch, batch.seq, batch.hash), segment.id, batch.records)
         for segment in touched:
             segment.durable = segment.filled
+        self._compact_if_large()
 
     def _segment_for(self, batch: SealedBatch, payload_bytes: int) -> Segment:
         active = self._active.get(batch.priority)
@@ -184,6 +200,8 @@ class Outbox:
             return active
         needed = payload_bytes + FRAME_BYTES + _ENVELOPE_OVERHEAD_BYTES
         if active is not None:
+            # It may hold batches of this very commit.
+            self._store.sync(active)
             active.close()
         self._make_room(max(self._settings.segment_bytes, needed), batch.priority)
         try:
@@ -205,9 +223,9 @@ class Outbox:
         """After a failure nothing more is written to the files in use."""
         for segment in self._active.values():
             segment.close()
-            segment.filled = segment.durable
         self._active = {}
         for number, segment in list(self._segments.items()):
+            segment.filled = segment.durable
             if not segment.durable and not self._chains.owed_in(segment.id):
                 self._store.remove(segment)
                 del self._segments[number]
@@ -264,6 +282,9 @@ class Outbox:
 
         Returns:
             How many batches were damaged; they are declared in the next header.
+
+        Raises:
+            OutboxFailed: the header log cannot be read.
         """
         count = 0
         for note in self._log.notes():
@@ -288,10 +309,8 @@ class Outbox:
 
     def declared(self, count: int) -> None:
         """Note that a sealed header states the first ``count`` of them."""
-        for _ in range(count):
-            self._undeclared.popleft()
-        if count:
-            self._waiting.append(Declared(count))
+        # Noted with the commit that stores that header, and not before.
+        self._declaring += [self._undeclared.popleft() for _ in range(count)]
 
     # -- space -----------------------------------------------------------------------------------
 
@@ -310,7 +329,7 @@ class Outbox:
 
     def _evict_one(self, priority: Priority) -> bool:
         """Remove the segment that is missed least; False when only more urgent ones are left."""
-        idle = [s for s in self._segments.values() if s is not self._active.get(s.id.priority)]
+        idle = [s for s in self._segments.values() if not s.is_open and s.filled == s.durable]
         settled = [s for s in idle if not self._owes(s)]
         if settled:
             self._free(min(settled, key=_age), DropReason.EVICTED)
@@ -318,7 +337,11 @@ class Outbox:
         lower = _EVICTION_ORDER[: _EVICTION_ORDER.index(priority) + 1]
         evictable = [s for s in idle if s.id.priority in lower]
         # The file in use goes last, and never the one this batch was meant for.
-        evictable = evictable or [s for s in self._segments.values() if s.id.priority in lower[:-1]]
+        evictable = evictable or [
+            s
+            for s in self._segments.values()
+            if s.id.priority in lower[:-1] and s.filled == s.durable
+        ]
         if not evictable:
             return False
         self._free(
@@ -349,24 +372,27 @@ class Outbox:
         dropped = tuple(self._chains.drop(segment.id, reason))
         self._undeclared.extend(dropped)
         self._waiting.append(Freed(segment.id, dropped))
-        try:
-            self._log.append(self._waiting)
-            self._waiting = []
-        except OutboxFailed:
-            # A disk so full that the note does not fit: space comes first. Should the daemon die
-            # before the note is written, recovery names the missing file's batches itself.
-            pass
+        # On a disk so full that the note does not fit, space comes first. Should the daemon die
+        # before the note is written, recovery names the missing file's batches itself.
+        with contextlib.suppress(OutboxFailed):
+            self._log_waiting()
         self._store.remove(segment)
         del self._segments[segment.id.number]
         if self._active.get(segment.id.priority) is segment:
             del self._active[segment.id.priority]
-        if self._log.size_bytes > 2 * self._settings.header_log_bytes_max:
-            self._compact()
+        self._compact_if_large()
 
-    def _compact(self) -> None:
+    def _compact_if_large(self) -> None:
+        if self._log.size_bytes < self._compact_at:
+            return
         live = {segment.id for segment in self._segments.values()}
         keep = self._settings.header_log_bytes_max
-        recovery.compact(self._log, live, list(self._undeclared), keep)
+        noted = {d for note in self._waiting if isinstance(note, Freed) for d in note.dropped}
+        undeclared = [d for d in (*self._declaring, *self._undeclared) if d not in noted]
+        # Where there is no room for the new log, the old one stands and grows.
+        with contextlib.suppress(OutboxFailed):
+            recovery.compact(self._log, live, undeclared, keep)
+        self._compact_at = 2 * max(keep, self._log.size_bytes)
 
 
 def _age(segment: Segment) -> int:

@@ -7,10 +7,10 @@ is our own, and what is gone is named as dropped.
 
 from collections import deque
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from agent.errors import DoorError, SegmentDamaged
-from agent.segments import FRAME_BYTES, SegmentId
+from agent.segments import FRAME_BYTES, Entry, SegmentId
 from agent.sense.chains import Chains, Link
 from agent.sense.headers import (
     Committed,
@@ -20,6 +20,7 @@ from agent.sense.headers import (
     Note,
     Opened,
     Receipted,
+    Sealed,
     Stopped,
 )
 from agent.sense.segstore import Segment, SegmentStore
@@ -69,6 +70,8 @@ class _Replay:
         self.boot_clock = 0
         self.is_clean = False
         self.known: set[tuple[bytes, int]] = set()
+        self.highest = 0
+        self._head_segment = 0
 
     def take(self, note: Note) -> None:
         self.is_clean = False
@@ -80,12 +83,12 @@ class _Replay:
             case Receipted():
                 self._receipt(note)
             case Freed():
+                self.highest = max(note.segment.number, self.highest)
                 self.chains.drop(note.segment, DropReason.EVICTED)
                 self.ends.pop(note.segment, None)
                 self.undeclared.extend(note.dropped)
             case Declared():
-                for _ in range(min(note.ranges, len(self.undeclared))):
-                    self.undeclared.popleft()
+                self._declared(note)
             case Stopped():
                 self.cursors = note.cursors
                 self.is_clean = True
@@ -94,21 +97,38 @@ class _Replay:
         self.cursors = note.cursors
         self.boot_clock = note.boot_clock
         for sealed in note.batches:
-            link = Link(sealed.epoch, sealed.seq, sealed.hash)
-            self.chains.add(link, sealed.segment, sealed.records)
-            self.known.add((sealed.epoch, sealed.seq))
-            end = sealed.offset + FRAME_BYTES + sealed.length
-            self.ends[sealed.segment] = max(end, self.ends.get(sealed.segment, 0))
-            self.epochs[sealed.segment] = sealed.epoch
+            self.add(sealed)
+
+    def add(self, sealed: Sealed) -> None:
+        head = self.chains.head
+        link = Link(sealed.epoch, sealed.seq, sealed.hash)
+        self.chains.add(link, sealed.segment, sealed.records)
+        # Segments are numbered in the order they were made, so any of an epoch places the epoch.
+        if head and head.epoch != link.epoch and sealed.segment.number < self._head_segment:
+            self.chains.head = head
+        else:
+            self._head_segment = sealed.segment.number
+        self.highest = max(sealed.segment.number, self.highest)
+        self.known.add((link.epoch, link.seq))
+        self.ends[sealed.segment] = max(_end_of(sealed), self.ends.get(sealed.segment, 0))
+        self.epochs[sealed.segment] = link.epoch
 
     def _receipt(self, note: Receipted) -> None:
-        receipt = codec.decode_receipt(note.payload)
-        ahead = {item.seq: item.header_hash for item in receipt.ahead}
         try:
+            receipt = codec.decode_receipt(note.payload)
+            ahead = {item.seq: item.header_hash for item in receipt.ahead}
             self.chains.settle(note.epoch, note.seq, receipt.header_hash, ahead)
-        except DoorError:
+        except (DoorError, WireError):
             # Only a damaged log can say this; the collector will send its receipt again.
             return
+
+    def _declared(self, note: Declared) -> None:
+        for dropped in note.dropped:
+            # Named one by one, not counted: damage before this note moves no other range.
+            if dropped in self.undeclared:
+                self.undeclared.remove(dropped)
+            for seq in range(dropped.first_seq, dropped.last_seq + 1):
+                self.chains.drop_one(Link(dropped.epoch, seq, b""), dropped.reason)
 
 
 def recover(log: HeaderLog, store: SegmentStore, key: Verifier) -> State:
@@ -127,10 +147,13 @@ def recover(log: HeaderLog, store: SegmentStore, key: Verifier) -> State:
     for note in notes:
         replay.take(note)
     sizes = dict(store.present())
-    salvaged = _salvage(replay, store, sizes, key) if is_damaged or not notes else 0
-    lost = _declare_missing(replay, sizes)
+    salvaged = _salvage(replay, store, sizes, key) if is_damaged or not notes else []
+    if is_damaged or salvaged:
+        again = Committed(tuple(salvaged), replay.cursors, replay.boot_clock)
+        notes = [*notes, again] if salvaged else notes
+        log.mend(notes)
+    lost = _declare_missing(replay, notes, sizes)
     segments = _take_over(replay, store, sizes)
-    numbers = [segment.number for segment in (*sizes, *replay.ends)]
     found = Recovered(
         head=replay.chains.head,
         is_clean=replay.is_clean and not is_damaged,
@@ -138,41 +161,42 @@ def recover(log: HeaderLog, store: SegmentStore, key: Verifier) -> State:
         boot_id=replay.boot_id,
         boot_clock=replay.boot_clock,
         is_damaged=is_damaged,
-        salvaged=salvaged,
+        salvaged=len(salvaged),
         lost=lost,
     )
     return State(
         found=found,
         chains=replay.chains,
         segments=segments,
-        next_number=max(numbers, default=0) + 1,
+        next_number=max(replay.highest, *(segment.number for segment in sizes), 0) + 1,
         undeclared=list(replay.undeclared),
     )
 
 
 def _salvage(
     replay: _Replay, store: SegmentStore, sizes: dict[SegmentId, int], key: Verifier
-) -> int:
+) -> list[Sealed]:
     """Take back batches that the segments hold and the log no longer tells of."""
-    count = 0
+    taken: list[Sealed] = []
     for segment in sorted(sizes):
+        for entry, payload in _readable(store, segment):
+            sealed = _own_batch(segment, entry, payload, key)
+            if sealed is not None and (sealed.epoch, sealed.seq) not in replay.known:
+                replay.add(sealed)
+                taken.append(sealed)
+    return taken
+
+
+def _readable(store: SegmentStore, segment: SegmentId) -> list[tuple[Entry, bytes]]:
+    try:
         with store.reader(segment) as reader:
-            for entry, payload in reader.salvage():
-                link_records = _own_batch(payload, key)
-                if link_records is None:
-                    continue
-                link, records = link_records
-                if (link.epoch, link.seq) in replay.known:
-                    continue
-                replay.known.add((link.epoch, link.seq))
-                replay.chains.add(link, segment, records)
-                replay.ends[segment] = max(entry.end, replay.ends.get(segment, 0))
-                replay.epochs[segment] = link.epoch
-                count += 1
-    return count
+            return list(reader.salvage())
+    except OSError:
+        # A place the disk no longer gives back: what lies there is named as damaged when read.
+        return []
 
 
-def _own_batch(payload: bytes, key: Verifier) -> tuple[Link, int] | None:
+def _own_batch(segment: SegmentId, entry: Entry, payload: bytes, key: Verifier) -> Sealed | None:
     try:
         header_bytes, signature, _ = codec.decode_envelope(payload)
         envelope.verify(PayloadType.BATCH, header_bytes, signature, key)
@@ -180,19 +204,63 @@ def _own_batch(payload: bytes, key: Verifier) -> tuple[Link, int] | None:
     except WireError:
         # Not one of ours: salvage looks at whatever bytes are there.
         return None
-    digest = envelope.header_hash(PayloadType.BATCH, header_bytes)
-    return Link(header.epoch, header.seq, digest), header.records
+    return Sealed(
+        epoch=header.epoch,
+        seq=header.seq,
+        hash=envelope.header_hash(PayloadType.BATCH, header_bytes),
+        segment=segment,
+        offset=entry.offset,
+        length=entry.length,
+        records=header.records,
+        header=header_bytes,
+        signature=signature,
+    )
 
 
-def _declare_missing(replay: _Replay, sizes: dict[SegmentId, int]) -> int:
-    """Name what lies in segments that are gone or cut short."""
-    lost = 0
-    for segment in [s for s, end in replay.ends.items() if sizes.get(s, 0) < end]:
-        dropped = replay.chains.drop(segment, DropReason.QUARANTINED)
-        lost += sum(item.batches for item in dropped)
-        replay.undeclared.extend(dropped)
-        del replay.ends[segment]
-    return lost
+def _declare_missing(replay: _Replay, notes: list[Note], sizes: dict[SegmentId, int]) -> int:
+    """Name what lay in segments that are gone, or behind the end of one cut short."""
+    short = {s: sizes.get(s, 0) for s, end in replay.ends.items() if sizes.get(s, 0) < end}
+    if not short:
+        return 0
+    whole = dict.fromkeys(short, 0)
+    dropped: list[DroppedRange] = []
+    for sealed in (b for note in notes if isinstance(note, Committed) for b in note.batches):
+        if sealed.segment not in short:
+            continue
+        end = _end_of(sealed)
+        if end <= short[sealed.segment]:
+            whole[sealed.segment] = max(end, whole[sealed.segment])
+        else:
+            link = Link(sealed.epoch, sealed.seq, sealed.hash)
+            dropped += replay.chains.drop_one(link, DropReason.QUARANTINED)
+    replay.undeclared.extend(_joined(dropped))
+    for segment, end in whole.items():
+        replay.ends[segment] = end
+        if not end:
+            del replay.ends[segment]
+    return len(dropped)
+
+
+def _end_of(sealed: Sealed) -> int:
+    return sealed.offset + FRAME_BYTES + sealed.length
+
+
+def _joined(ranges: list[DroppedRange]) -> list[DroppedRange]:
+    """Return ranges of one batch each as the fewest ranges that name the same."""
+    joined: list[DroppedRange] = []
+    for item in sorted(ranges, key=lambda item: (item.epoch, item.first_seq)):
+        last = joined[-1] if joined else None
+        if last and (last.epoch, last.last_seq + 1) == (item.epoch, item.first_seq):
+            joined[-1] = structs.replace(
+                last,
+                last_seq=item.last_seq,
+                last_header_hash=item.last_header_hash,
+                batches=last.batches + item.batches,
+                records=last.records + item.records,
+            )
+        else:
+            joined.append(item)
+    return joined
 
 
 def _take_over(
@@ -223,32 +291,53 @@ def is_whole(store: SegmentStore, segment: SegmentId, offset: int) -> bool:
 def compact(
     log: HeaderLog, live: set[SegmentId], undeclared: list[DroppedRange], bytes_max: int
 ) -> None:
-    """Rewrite the header log: what is still owed, and the newest of what is settled.
+    """Rewrite the header log: what has its body still, and the newest of what has not.
+
+    Args:
+        log: open.
+        live: the segments that are there.
+        undeclared: dropped ranges that no durable header has stated.
+        bytes_max: room for headers whose body is gone.
 
     Raises:
         OutboxFailed: the old log stands.
     """
-    notes = log.notes()
-    room = bytes_max
     kept: list[Note] = []
-    has_commit = False
-    for note in reversed(notes):
-        if isinstance(note, Committed):
-            batches = tuple(sealed for sealed in note.batches if sealed.segment in live)
-            settled = tuple(sealed for sealed in note.batches if sealed.segment not in live)
-            size = sum(len(sealed.header) + 200 for sealed in settled)
-            if size <= room:
-                room -= size
+    for note in reversed(log.notes()):
+        match note:
+            case Committed():
+                gone = sum(len(b.header) + 200 for b in note.batches if b.segment not in live)
+                bytes_max -= gone
                 batches = note.batches
-            if batches or not has_commit:
-                kept.append(Committed(batches, note.cursors, note.boot_clock))
-            has_commit = True
-        elif isinstance(note, Opened | Receipted):
-            kept.append(note)
+                if bytes_max < 0:
+                    batches = tuple(b for b in note.batches if b.segment in live)
+                if batches or not any(isinstance(other, Committed) for other in kept):
+                    kept.append(Committed(batches, note.cursors, note.boot_clock))
+            case Opened() | Receipted():
+                kept.append(note)
+            case Freed():
+                kept.append(Freed(note.segment, ()))
+            case Declared():
+                quarantined = (d for d in note.dropped if d.reason is DropReason.QUARANTINED)
+                kept.append(Declared(tuple(quarantined)))
+            case Stopped():
+                continue
     kept.reverse()
+    named = {b.segment for note in kept if isinstance(note, Committed) for b in note.batches}
+    kept = [note for note in kept if _still_says_something(note, named)]
     if undeclared:
         kept.append(Freed(SegmentId(0, Priority.LOW), tuple(undeclared)))
     log.rewrite(_latest_receipts(kept))
+
+
+def _still_says_something(note: Note, named: set[SegmentId]) -> bool:
+    match note:
+        case Freed():
+            return note.segment in named
+        case Declared():
+            return bool(note.dropped)
+        case _:
+            return True
 
 
 def _latest_receipts(notes: list[Note]) -> list[Note]:

@@ -1,5 +1,6 @@
 """The segment files of the outbox: written and removed by `sense`, read by `ship`."""
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator
@@ -74,7 +75,8 @@ class SegmentStore:
                 segment = SegmentId.parse(entry.name)
             except SegmentDamaged:
                 continue
-            yield segment, entry.stat(follow_symlinks=False).st_size
+            if entry.is_file(follow_symlinks=False):
+                yield segment, entry.stat(follow_symlinks=False).st_size
 
     def existing(self, segment: SegmentId, size: int, epoch: bytes) -> Segment:
         """Return a segment of an earlier run, closed for writing."""
@@ -105,20 +107,25 @@ class SegmentStore:
             segment.fd = os.open(
                 segment.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640
             )
-            os.fchmod(segment.fd, 0o640)
-            if self._group is not None:
-                os.fchown(segment.fd, -1, self._group)
-            for offset in range(0, size, len(_ZEROS)):
-                _write_all(segment.fd, _ZEROS[: size - offset], offset)
-            os.fsync(segment.fd)
-            fsync_dir(self._path)
+            self._prewrite(segment)
         except OSError as error:
-            segment.close()
-            segment.path.unlink(missing_ok=True)
+            if segment.is_open:
+                segment.close()
+                with contextlib.suppress(OSError):
+                    segment.path.unlink()
             if error.errno in _NO_SPACE:
                 raise OutboxFull(f"no room for a segment of {size} bytes") from error
             raise OutboxFailed(f"segment: {error.strerror}") from error
         return segment
+
+    def _prewrite(self, segment: Segment) -> None:
+        os.fchmod(segment.fd, 0o640)
+        if self._group is not None:
+            os.fchown(segment.fd, -1, self._group)
+        for offset in range(0, segment.size, len(_ZEROS)):
+            _write_all(segment.fd, _ZEROS[: segment.size - offset], offset)
+        os.fsync(segment.fd)
+        fsync_dir(self._path)
 
     def write(self, segment: Segment, seq: int, payload: bytes) -> int:
         """Write an entry behind the others, not yet durable; return its offset.
@@ -160,11 +167,11 @@ class SegmentStore:
         try:
             os.truncate(segment.path, 0)
             segment.path.unlink()
+            fsync_dir(self._path)
         except FileNotFoundError:
             return
         except OSError as error:
             raise OutboxFailed(f"segment: {error.strerror}") from error
-        fsync_dir(self._path)
 
     def reader(self, segment: SegmentId) -> "SegmentReader":
         """Open a segment for reading.
