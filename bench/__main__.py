@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "ingest": ("bench.ingest", "sealed batches over mutual TLS into the collector's ledger"),
     "seal": ("bench.seal", "findings encoded, sealed and committed by the agent"),
     "indicators": ("bench.indicators", "lookups in the mapped indicator index"),
+    "forward": ("bench.forward", "admitted findings to an HTTP Event Collector"),
     "posture": ("bench.posture", "one pass of every check over this host"),
 }
 RUN_TIMEOUT_S = 900
