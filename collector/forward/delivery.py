@@ -109,6 +109,11 @@ class Delivery:
         """How the destination is now."""
         return self._health
 
+    @property
+    def cursor(self) -> Place:
+        """How far everything is settled; what is committed may be a moment behind."""
+        return self._cursor
+
     def wake(self) -> None:
         """Say that there may be new batches."""
         self._bell.set()

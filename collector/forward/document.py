@@ -5,7 +5,7 @@ Times are seconds since 1970 UTC, to the microsecond. What was looked for and is
 what was not collected is left out. Everything a host says stands in values, never in names.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import to_builtins
@@ -172,10 +172,10 @@ def _checkpoint(plain: Plain, checkpoint: Checkpoint) -> None:
     plain["note"] = checkpoint.note
 
 
-def _intel(stamps: Iterable[ContentStamp]) -> str:
+def _intel(stamps: Sequence[ContentStamp]) -> str:
     """Return how fresh the oldest content behind a finding is."""
-    found = {stamp.freshness for stamp in stamps}
-    return next((one.value for one in _FRESHNESS if one in found), NO_INTEL)
+    found = [stamp.freshness for stamp in stamps]
+    return min(found, key=_FRESHNESS.index).value if found else NO_INTEL
 
 
 def _stamp(stamp: ContentStamp) -> Plain:

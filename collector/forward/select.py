@@ -6,6 +6,7 @@ An incident counts only in the collector's own batches: no agent can send one.
 """
 
 import hashlib
+from typing import Self
 
 from msgspec import Struct
 
@@ -42,6 +43,35 @@ class _Told(Struct, frozen=True):
     subject: Subject
 
 
+class _Wish(Struct, frozen=True):
+    """A filter, prepared for many records; members of an enum are compared faster than hashed."""
+
+    kinds: tuple[EventKind, ...]
+    severities: tuple[Severity, ...]
+    signals: bool
+
+    @classmethod
+    def of(cls, wanted: Filter) -> Self:
+        """Prepare a filter. A severity that we do not know (yet) is no reason to keep silent."""
+        least = Severity(wanted.severity_min).rank
+        severities = (one for one in Severity if one.rank >= least)
+        kinds = tuple(EventKind(kind) for kind in wanted.kinds)
+        return cls(kinds, (Severity.UNSPECIFIED, *severities), wanted.signals)
+
+    def holds(self, told: _Told) -> bool:
+        """Whether the record is wanted."""
+        if told.kind not in self.kinds:
+            return False
+        match told.subject:
+            case Finding() as finding:
+                is_quiet = finding.disposition is Disposition.SIGNAL and not self.signals
+                return not is_quiet and finding.severity in self.severities
+            case Incident() as incident:
+                return incident.severity in self.severities
+            case _:
+                return True
+
+
 def origin_of(batch: AdmittedBatch) -> Origin:
     """Return what the events of a batch share."""
     return Origin(
@@ -63,10 +93,11 @@ def select(batch: AdmittedBatch, wanted: Filter, taken: int = 0) -> list[Event]:
         taken: records at the beginning that were dealt with before.
     """
     origin = origin_of(batch)
+    wish = _Wish.of(wanted)
     events = []
     for index, admitted in enumerate(batch.records[taken:], start=taken):
         told = _told(admitted.record, derived=batch.derived)
-        if told is not None and _wants(wanted, told):
+        if told is not None and wish.holds(told):
             events.append(_event(batch, index, origin, told))
     return events
 
@@ -131,19 +162,6 @@ def _told(record: Record, *, derived: bool) -> _Told | None:
             return _Told(EventKind.DROP, Severity.MEDIUM, time, record)
         case _:
             return None
-
-
-def _wants(wanted: Filter, told: _Told) -> bool:
-    if told.kind.value not in wanted.kinds:
-        return False
-    subject = told.subject
-    match subject:
-        case Finding(disposition=Disposition.SIGNAL) if not wanted.signals:
-            return False
-        case Finding() | Incident():
-            return subject.severity.rank >= wanted.rank_min
-        case _:
-            return True
 
 
 def _uid8(data: bytes) -> str:

@@ -15,7 +15,6 @@ from msgspec import Meta, Struct
 from certs.errors import IdentityRefused
 from certs.identity import TenantId
 from collector.forward.states import State
-from proto.model import Severity
 from runtime.settings import BadSettings
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$")]
@@ -29,16 +28,12 @@ _SD_NAME = re.compile(r"[!#-<>-\\^-~]{1,32}")
 class Filter(Struct, frozen=True, forbid_unknown_fields=True):
     """Which events a destination gets. Shadow findings are never forwarded."""
 
-    # Findings and incidents below this stay behind; other kinds have no severity of their own.
+    # Findings and incidents below this stay behind, but none of unknown severity; other kinds have
+    # no severity of their own.
     severity_min: Literal["informational", "low", "medium", "high", "critical"] = "informational"
     kinds: tuple[KindName, ...] = ("finding", "incident", "health", "drop", "checkpoint")
     # Findings whose disposition is `signal`: sealed and correlated, but no alert by themselves.
     signals: bool = False
-
-    @property
-    def rank_min(self) -> int:
-        """The least severity as its rank."""
-        return Severity(self.severity_min).rank
 
 
 class BatchLimits(Struct, frozen=True, forbid_unknown_fields=True):

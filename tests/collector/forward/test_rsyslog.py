@@ -97,7 +97,7 @@ class Rsyslog:
     def received(self) -> list[str]:
         path = self.home / "received"
         lines = path.read_text().splitlines() if path.exists() else []
-        # A kill may tear rsyslog's own line; the next message then stands behind what is left of it.
+        # A kill may tear rsyslog's own line; the next message stands behind what is left of it.
         whole = [line.rpartition("<")[2].split("] ", 1)[1] for line in lines]
         return [json.loads(text)["event_id"] for text in whole]
 

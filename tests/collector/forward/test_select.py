@@ -85,7 +85,9 @@ def test_suppressed_repeats_are_no_loss() -> None:
 
 
 @pytest.mark.parametrize("severity_min", ["informational", "low", "medium", "high", "critical"])
-def test_the_least_severity_holds_for_findings_and_incidents_alone(severity_min: str) -> None:
+def test_the_least_severity_holds_for_findings_and_incidents_and_spares_the_unknown(
+    severity_min: str,
+) -> None:
     wanted = Filter(severity_min=severity_min)  # type: ignore[arg-type]
     records = [a_finding(severity=severity) for severity in Severity]
     records += [an_incident(severity=severity) for severity in Severity]  # type: ignore[list-item]
@@ -93,7 +95,7 @@ def test_the_least_severity_holds_for_findings_and_incidents_alone(severity_min:
     found = select(an_admitted_batch(*records, a_health(), a_drop(), derived=True), wanted)
 
     least = Severity(severity_min).rank
-    assert [event.severity.rank for event in found[:-2]] == [*range(least, 6)] * 2
+    assert [event.severity.rank for event in found[:-2]] == [0, *range(least, 6)] * 2
     assert [event.kind for event in found[-2:]] == [EventKind.HEALTH, EventKind.DROP]
 
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from collector.forward.settings import (
     AnyDestination,
-    Filter,
     HecDestination,
     SyslogDestination,
     check_distinct,
@@ -131,11 +130,6 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
 
     assert host
     assert 0 < port < 65536
-
-
-def test_the_least_severity_is_a_rank() -> None:
-    assert Filter(severity_min="critical").rank_min == 5
-    assert Filter().rank_min == 1
 
 
 def test_no_field_could_hold_a_secret() -> None:
