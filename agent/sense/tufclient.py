@@ -35,6 +35,7 @@ from tuf.ngclient import (  # type: ignore[attr-defined]  # its __all__ is compu
 )
 
 from agent.doorframes import Chunk, Fetch
+from agent.landlock import cage
 from agent.sense.confine import Confinement, confine
 from agent.sense.tufchain import BUNDLE, load, refused, signing_role, verify_chain
 from agent.sense.tufframes import (
@@ -287,14 +288,28 @@ def _download(updater: Updater, target: TargetFile, path: Path, length_max: int)
     fsync_dir(path.parent)
 
 
+def shut_in(job: Job) -> None:
+    """Give up everything a job does not need, for good.
+
+    The program itself is all that can be read after, and the folder of content all that can be
+    changed: the key of `sense` belongs to the same user and lies out of reach.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    directory = Path(job.directory)
+    tempfile.tempdir = str(directory / INCOMING)
+    confine(Confinement(_MEMORY_BYTES_MAX, _CPU_S_MAX, job.length_max + _SPARE_BYTES))
+    cage(map(Path, {sys.prefix, sys.base_prefix, *sys.path} - {""}), [directory])
+
+
 def main() -> int:
     """Take one job from standard input, do it and say the last word."""
     line = Line(sys.stdin.fileno())
     job = line.receive()
     if not isinstance(job, Job):
         return 2
-    tempfile.tempdir = str(Path(job.directory) / INCOMING)
-    confine(Confinement(_MEMORY_BYTES_MAX, _CPU_S_MAX, job.length_max + _SPARE_BYTES))
+    shut_in(job)
     try:
         line.send(run(job, line))
     except ConnectionError:

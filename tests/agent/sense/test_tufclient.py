@@ -3,6 +3,8 @@
 import hashlib
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from agent.doorframes import Chunk, Fetch
+from agent.landlock import ABI_LEAST, landlock_abi
 from agent.sense import tufclient
 from agent.sense.contentupdate import spawn_child
 from agent.sense.tufclient import Line
@@ -321,6 +324,40 @@ def test_the_real_child_does_a_job_over_its_standard_input(tmp_path: Path) -> No
     assert isinstance(said, Report)
     assert (tmp_path / "sense" / INCOMING / CANDIDATE).read_bytes() == repo.bundle
     assert child.wait() == 0
+
+
+SHUT_IN = """
+import sys
+from pathlib import Path
+from agent.sense import tufclient
+from agent.sense.tufframes import Job
+job = Job(directory=sys.argv[1], bootstrap=b"", online=True, now=0, chain=None, have=b"",
+          length_max=1000, first_id=0)
+tufclient.shut_in(job)
+(Path(sys.argv[1]) / "ours").write_text("x")
+try:
+    print(Path(sys.argv[2]).read_text())
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+def test_the_key_of_sense_lies_out_of_the_childs_reach(tmp_path: Path) -> None:
+    if landlock_abi() < ABI_LEAST:
+        pytest.skip("the kernel has no Landlock, or an old one")
+    (tmp_path / "content").mkdir()
+    (tmp_path / "signing.key").write_text("secret")
+
+    told = subprocess.run(
+        [sys.executable, "-c", SHUT_IN, str(tmp_path / "content"), str(tmp_path / "signing.key")],
+        capture_output=True,
+        check=True,
+        timeout=30,
+        text=True,
+        env={"PYTHONPATH": str(Path.cwd())},
+    ).stdout
+
+    assert told == "Permission denied\n"
 
 
 def test_the_real_child_ends_when_sense_does(tmp_path: Path) -> None:
