@@ -88,7 +88,7 @@ class AnAgent:
         twin._random = Random(self._random.random())  # noqa: SLF001  (of its own kind)
         return twin
 
-    def seal(self, records: Sequence[bytes] = (), **changes: object) -> SealedBatch:
+    def seal(self, records: Sequence[bytes] = (), /, **changes: object) -> SealedBatch:
         """Seal the next batch.
 
         Args:

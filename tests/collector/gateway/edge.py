@@ -39,6 +39,7 @@ RECEIPT_KEY = a_key("receipts")
 PUSH = "/vedette.v1.Intake/Push"
 WAIT_S = 10
 
+Opening: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, bytes]"
 Call: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
 
 
@@ -65,10 +66,10 @@ class Host:
     @asynccontextmanager
     async def pushing(self) -> AsyncIterator["Pushing"]:
         async with self.channel() as channel:
-            opening: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+            opening: Opening = channel.stream_stream(
                 PUSH, request_serializer=None, response_deserializer=None
             )
-            call = opening()
+            call: Call = opening()
             yield Pushing(call, self)
             call.cancel()
 
