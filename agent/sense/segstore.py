@@ -22,6 +22,8 @@ from proto.model import Priority
 from runtime.files import fsync_dir
 
 SEGMENT_BYTES_MIN = 256 * 1024
+# Left free by a new segment: a batch counts only when the header log has room for its note.
+SPARE_BYTES = 256 * 1024
 _ZEROS = bytes(256 * 1024)
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
@@ -85,7 +87,8 @@ class SegmentStore:
     def create(self, number: int, priority: Priority, epoch: bytes, *, needed: int) -> Segment:
         """Make a new file, written with zeros to its full size so that a commit moves no metadata.
 
-        On a disk too small for the usual size the file is made smaller, down to what is needed.
+        On a disk too small for the usual size the file is made smaller, down to what is needed;
+        `SPARE_BYTES` of the disk stay free.
 
         Raises:
             OutboxFull: not even that fits.
@@ -126,6 +129,9 @@ class SegmentStore:
             _write_all(segment.fd, _ZEROS[: segment.size - offset], offset)
         os.fsync(segment.fd)
         fsync_dir(self._path)
+        rest = os.fstatvfs(segment.fd)
+        if rest.f_bavail * rest.f_frsize < SPARE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def write(self, segment: Segment, seq: int, payload: bytes) -> int:
         """Write an entry behind the others, not yet durable; return its offset.

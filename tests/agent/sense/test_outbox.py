@@ -348,3 +348,36 @@ def test_a_failed_sync_fails_the_commit_and_the_batch_goes_to_a_new_segment(
     assert delivered(outbox, tmp_path).count(batch.header) == 1
     assert len(outbox.visible()) == 2
     assert opened(tmp_path, host).owed == 2
+
+
+def test_one_commit_may_fill_several_segments(tmp_path: Path) -> None:
+    host = Host()
+    sealer = host.sealer()
+    outbox = opened(tmp_path, host)
+    priorities = (Priority.HIGH, Priority.LOW) * 15
+    batches = [a_batch(sealer, priority=p, padding=60_000) for p in priorities]
+
+    outbox.commit(batches[:3], {}, 1)
+    outbox.commit(batches[3:], {}, 1)
+
+    assert len(outbox.visible()) > 3
+    assert sorted(delivered(outbox, tmp_path)) == sorted(b.header for b in batches)
+    outbox.close()
+    again = opened(tmp_path, host)
+    assert sorted(delivered(again, tmp_path)) == sorted(b.header for b in batches)
+
+
+def test_a_commit_never_makes_room_at_its_own_cost(tmp_path: Path) -> None:
+    host = Host()
+    sealer = host.sealer()
+    tight = OutboxSettings(size_bytes_max=1024 * 1024, segment_bytes=256 * 1024)
+    outbox = opened(tmp_path, host, tight)
+    batches = [a_batch(sealer, padding=60_000) for _ in range(40)]
+
+    with pytest.raises(OutboxFull):
+        outbox.commit(batches, {}, 1)
+
+    assert delivered(outbox, tmp_path) == []
+    assert outbox.undeclared() == ()
+    outbox.commit(batches[:9], {}, 1)
+    assert len(delivered(outbox, tmp_path)) == 9
