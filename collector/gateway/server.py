@@ -165,13 +165,13 @@ class Gateway:
     async def _serve(
         self, tls: TlsIdentity, stop: asyncio.Event, ready: Callable[[], None]
     ) -> None:
+        await self._open(tls)
         try:
             async with asyncio.TaskGroup() as group:
                 following = [
                     spawn(group, self._follower.run(), "registry"),
                     spawn(group, self._states.run(), "log sizes"),
                 ]
-                await self._open(tls)
                 ready()
                 await self._until(stop)
                 for task in following:

@@ -39,6 +39,7 @@ RECEIPT_KEY = a_key("receipts")
 PUSH = "/vedette.v1.Intake/Push"
 WAIT_S = 10
 
+Asking: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
 Opening: TypeAlias = "grpc.aio.StreamStreamMultiCallable[bytes, bytes]"
 Call: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
 
@@ -75,8 +76,10 @@ class Host:
 
     async def ask(self, method: str, request: bytes = b"") -> bytes:
         async with self.channel() as channel:
-            call = channel.unary_unary(method, request_serializer=None, response_deserializer=None)
-            answer = await call(request, timeout=WAIT_S)
+            asking: Asking = channel.unary_unary(
+                method, request_serializer=None, response_deserializer=None
+            )
+            answer = await asking(request, timeout=WAIT_S)
             assert isinstance(answer, bytes)
             return answer
 
