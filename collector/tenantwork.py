@@ -5,17 +5,18 @@ one tenant has to do never stands in another's files.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec import Struct
 
 from certs.identity import TenantId
 from certs.signatures import SigningKey
-from collector.errors import LedgerError
 from collector.forward.event import Checkpoint
 from collector.forward.ports import TenantLedger
 from collector.ledger.admitted import AdmittedCache, AdmittedReader
 from collector.ledger.admitter import AdmitSettings, Admitter, Rooms
+from collector.ledger.database import translated
 from collector.ledger.derived import Sealer
 from collector.ledger.files import TenantFiles
 from collector.ledger.log import LogReader, TenantLog
@@ -82,31 +83,25 @@ class TenantWork:
     ) -> None:
         self.tenant = tenant
         self._tools = tools
-        files = tools.files
         cache = tools.sources.cache(tenant)
-        reader = LedgerReader(files.ledger(tenant))
-        origin = tlog.log_origin(tools.domain, tenant, reader.generation())
-        self._log = TenantLog(files.log(tenant), origin, tools.log_key)
-        rooms = Rooms(ledger=reader, flags=tools.ledger, log=self._log, cache=cache)
-        self._reader = reader
-        self._admitter = Admitter(tenant, rooms, tools.own_key, tools.clock, tools.settings.admit)
-        self._watch = Watch(tenant, rooms, tools.clock, tools.settings.watch)
-        self._admitted = AdmittedReader(
-            tenant, LedgerReader(files.ledger(tenant)), LogReader(files.log(tenant)), cache
-        )
-        self.runners = [
-            ProjectionRunner(
-                projection,
-                Place(
-                    tenant=tenant,
-                    path=files.projection(tenant, projection.name),
-                    source=self._admitted,
-                    mark=tools.ledger.mark,
-                ),
-                tools.clock,
+        with ExitStack() as undo:
+            self._reader = LedgerReader(tools.files.ledger(tenant))
+            undo.callback(self._reader.close)
+            origin = tlog.log_origin(tools.domain, tenant, self._reader.generation())
+            self._log = TenantLog(tools.files.log(tenant), origin, tools.log_key)
+            undo.callback(self._log.close)
+            source = AdmittedReader(tenant, self._reader, self._log.reader, cache)
+            self.runners = []
+            for projection in projections:
+                self.runners.append(_runner(projection, tenant, source, tools))
+                undo.callback(self.runners[-1].close)
+            rooms = Rooms(ledger=self._reader, flags=tools.ledger, log=self._log, cache=cache)
+            self._admitter = Admitter(
+                tenant, rooms, tools.own_key, tools.clock, tools.settings.admit
             )
-            for projection in projections
-        ]
+            self._watch = Watch(tenant, rooms, tools.clock, tools.settings.watch)
+            self._live_from = dict.fromkeys((one.name for one in self.runners), self._end())
+            self._open = undo.pop_all()
 
     def turn(self) -> int:
         """Do what there is to do now; return how many batches moved, 0 when all is done.
@@ -131,16 +126,24 @@ class TenantWork:
         """
         self._watch.look()
         for runner in self.runners:
-            runner.tick()
+            # What a tick would tell may have been sealed in an earlier life: that is read first.
+            if runner.cursor >= self._live_from[runner.name]:
+                runner.tick()
         self._admitter.sign()
 
     def _rebuild_if_asked(self, runner: ProjectionRunner) -> None:
         """Look for the file that ``index rebuild`` leaves."""
         asked = self._tools.files.directory(self.tenant) / f"{runner.name}.rebuild"
-        if asked.exists():
+        with translated(asked):
+            if not asked.exists():
+                return
             runner.rebuild()
+            self._live_from[runner.name] = self._end()
             asked.unlink(missing_ok=True)
-            log.info("projection rebuilt", tenant=str(self.tenant), projection=runner.name)
+        log.info("projection is rebuilt", tenant=str(self.tenant), projection=runner.name)
+
+    def _end(self) -> int:
+        return self._reader.last_position()
 
     @property
     def mark(self) -> int:
@@ -157,10 +160,15 @@ class TenantWork:
 
     def close(self) -> None:
         """Let go of all files."""
-        for runner in self.runners:
-            runner.close()
-        self._log.close()
-        self._reader.close()
+        self._open.close()
+
+
+def _runner(
+    projection: Projection | LiveProjection, tenant: TenantId, source: AdmittedReader, tools: Tools
+) -> ProjectionRunner:
+    path = tools.files.projection(tenant, projection.name)
+    place = Place(tenant=tenant, path=path, source=source, mark=tools.ledger.mark)
+    return ProjectionRunner(projection, place, tools.clock)
 
 
 class AdmittedSources:
@@ -205,14 +213,3 @@ class AdmittedSources:
     def forward_path(self, tenant: TenantId) -> Path:
         """Return the path of a tenant's forward.db (`forwarder.Ledgers`)."""
         return self._files.projection(tenant, "forward")
-
-
-def opened(
-    tenant: TenantId, tools: Tools, projections: Sequence[Projection | LiveProjection]
-) -> TenantWork | None:
-    """Return the work of a tenant, or None while its files cannot be opened."""
-    try:
-        return TenantWork(tenant, tools, projections)
-    except LedgerError as error:
-        log.warning("tenant not opened", tenant=str(tenant), reason=str(error))
-        return None

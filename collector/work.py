@@ -5,14 +5,12 @@ tenant whose disk fails waits and is tried again; the others go on.
 """
 
 import asyncio
-import logging
 import os
 import secrets
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from pathlib import Path
 
 from certs.identity import TenantId
 from certs.keyring import load_signing_key
@@ -20,7 +18,6 @@ from collector import __version__
 from collector.comply.projection import ComplyProjection
 from collector.correlate.projection import CorrelateProjection
 from collector.errors import LedgerError
-from collector.feeds.job import run_once
 from collector.forward.delivery import Tools as ForwardTools
 from collector.forward.forwarder import Forwarder
 from collector.index.projection import IndexProjection
@@ -28,10 +25,11 @@ from collector.ledger.derived import OwnFacts, Sealer
 from collector.ledger.files import TenantFiles
 from collector.ledger.sqlite import SqliteLedger
 from collector.ports import LiveProjection, Projection
+from collector.reload import Reloader
+from collector.schedule import Schedule
 from collector.settings import CollectorSettings
-from collector.tenantwork import AdmittedSources, TenantWork, Tools, WorkSettings, opened
+from collector.tenantwork import AdmittedSources, TenantWork, Tools, WorkSettings
 from runtime.clock import NS_PER_S, Clock, boot_id
-from runtime.errors import VedetteError
 from runtime.logs import logger
 from runtime.supervise import spawn
 
@@ -62,6 +60,7 @@ class Worker:
         self._projections = projections
         self._moved = moved
         self._tenants: dict[TenantId, TenantWork] = {}
+        self._waiting: dict[TenantId, str] = {}
         self._ticked = 0
         self._looked = 0
 
@@ -89,10 +88,12 @@ class Worker:
                 work.tick()
         except LedgerError as error:
             # Nothing has moved: this tenant is opened anew and tried again.
-            log.warning("tenant waits", tenant=str(work.tenant), reason=str(error))
             del self._tenants[work.tenant]
             work.close()
+            self._wait(work.tenant, error)
             return False
+        if self._waiting.pop(work.tenant, None) is not None:
+            log.info("tenant goes on", tenant=str(work.tenant))
         if work.mark != before:
             self._moved(work.tenant)
         return moved > 0
@@ -104,10 +105,19 @@ class Worker:
             return
         self._looked = now
         for tenant in self._tools.files.tenants():
-            if tenant not in self._tenants:
-                work = opened(tenant, self._tools, self._projections())
-                if work is not None:
-                    self._tenants[tenant] = work
+            if tenant in self._tenants:
+                continue
+            try:
+                self._tenants[tenant] = TenantWork(tenant, self._tools, self._projections())
+            except LedgerError as error:
+                self._wait(tenant, error)
+
+    def _wait(self, tenant: TenantId, error: LedgerError) -> None:
+        """Say once why a tenant waits; it is tried again at every look."""
+        reason = str(error)
+        if self._waiting.get(tenant) != reason:
+            self._waiting[tenant] = reason
+            log.warning("tenant waits", tenant=str(tenant), reason=reason)
 
 
 def projections(settings: CollectorSettings) -> Sequence[Projection | LiveProjection]:
@@ -139,9 +149,20 @@ def tools_of(settings: CollectorSettings, clock: Clock) -> Tools:
 
 
 async def run(
-    settings: CollectorSettings, clock: Clock, stop: asyncio.Event, ready: Callable[[], None]
+    settings: CollectorSettings,
+    clock: Clock,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+    path: Path | None = None,
 ) -> None:
     """Work until told to stop.
+
+    Args:
+        settings: at the start.
+        clock: the source of time.
+        stop: set from outside to end.
+        ready: called once when work has begun.
+        path: the settings' file, to follow its changes; None to keep what was given.
 
     Raises:
         KeyUnusable: a key is missing: the collector was not set up.
@@ -159,19 +180,26 @@ async def run(
         loop.call_soon_threadsafe(forwarder.wake, tenant)
 
     worker = Worker(tools, lambda: projections(settings), moved)
-    scheduler = _schedule(settings, clock)
-    scheduler.start()
+    schedule = Schedule(settings, tools.files, clock)
+    schedule.start()
+
+    def changed(found: CollectorSettings) -> None:
+        forwarder.configure(found.forward)
+        schedule.configure(found)
+
     turns = ThreadPoolExecutor(1, thread_name_prefix="work")
     try:
         async with asyncio.TaskGroup() as group:
             working = spawn(group, _keep_working(worker, turns), "work")
-            forwarding = spawn(group, forwarder.run(), "forward")
+            tasks = [working, spawn(group, forwarder.run(), "forward")]
+            if path is not None:
+                tasks.append(spawn(group, Reloader(path, settings, changed).run(), "settings"))
             ready()
             await stop.wait()
-            working.cancel()
-            forwarding.cancel()
+            for task in tasks:
+                task.cancel()
     finally:
-        scheduler.shutdown(wait=False)
+        schedule.stop()
         turns.shutdown()
         worker.close()
         tools.ledger.close()
@@ -183,33 +211,3 @@ async def _keep_working(worker: Worker, thread: ThreadPoolExecutor) -> None:
     while True:
         if not await loop.run_in_executor(thread, worker.turn):
             await asyncio.sleep(IDLE_WAIT_S)
-
-
-def _schedule(settings: CollectorSettings, clock: Clock) -> AsyncIOScheduler:
-    """Return the schedule: feeds now and at every interval, one run at a time."""
-    # Its own lines tell of every run; ours tell of what became of it.
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
-    scheduler = AsyncIOScheduler()
-    if settings.feeds.sources:
-        scheduler.add_job(
-            _refresh_feeds,
-            "interval",
-            args=(settings, clock),
-            seconds=settings.feeds.interval_s,
-            max_instances=1,
-            coalesce=True,
-            id="feeds",
-        )
-        scheduler.add_job(_refresh_feeds, args=(settings, clock), id="feeds-first")
-    return scheduler
-
-
-def _refresh_feeds(settings: CollectorSettings, clock: Clock) -> None:
-    """Read, compile and publish; runs on a thread of the scheduler's."""
-    try:
-        report = run_once(settings.publishing, clock)
-    except (VedetteError, OSError) as error:
-        # What is published stays; agents stamp it as stale when its signature ages.
-        log.warning("feeds not refreshed", reason=str(error))
-        return
-    log.info("feeds", outcome=report.outcome.value, indicators=report.indicators)

@@ -1,7 +1,8 @@
 """Correlation as a projection: signals and episodes in a database, incidents out of it.
 
 Only trusted batches of hosts count: what an agent in quarantine says, or what the collector has
-derived itself, never makes an incident.
+derived itself, never makes an incident. The incidents that were sealed are read back all the same:
+a rebuild has no clock, so when an episode was closed stands in the ledger alone.
 """
 
 import sqlite3
@@ -14,7 +15,8 @@ from collector.correlate import core
 from collector.correlate.core import Episode, Signal
 from collector.correlate.rules import RULES, CountRule
 from collector.ports import Admitted, AdmittedBatch
-from proto.model import Finding, Incident, Record, RecordRef
+from proto.model import Finding, Incident, IncidentStatus, Record, RecordRef
+from proto.uids import incident_uid
 from runtime.clock import NS_PER_S
 
 SCHEMA = """
@@ -35,6 +37,8 @@ CREATE TABLE episodes (
 # Signals of one host that a single decision looks at; the rest of a flood is only counted.
 SIGNALS_MAX = 2_000
 HORIZON_S = 8 * 86_400
+# How far back an incident that was sealed may lie among a host's episodes.
+EPISODES_MAX = 64
 
 
 class CorrelateProjection(Struct, frozen=True):
@@ -46,7 +50,12 @@ class CorrelateProjection(Struct, frozen=True):
 
     def apply(self, db: sqlite3.Connection, batch: AdmittedBatch) -> Sequence[Record]:
         """Take one batch in and return the incidents it opens or revises."""
-        if batch.derived or not batch.trusted:
+        if batch.derived:
+            for admitted in batch.records:
+                if isinstance(admitted.record, Incident):
+                    self._read_back(db, batch.tenant.bytes, admitted.record)
+            return ()
+        if not batch.trusted:
             return ()
         told: dict[tuple[str, int], Incident] = {}
         for admitted in batch.records:
@@ -71,6 +80,32 @@ class CorrelateProjection(Struct, frozen=True):
                 closed.append(_close(db, rule, tenant.bytes, host, number))
         db.execute("DELETE FROM signals WHERE event_time < ?", (now - HORIZON_S * NS_PER_S,))
         return closed
+
+    def _read_back(self, db: sqlite3.Connection, tenant: bytes, incident: Incident) -> None:
+        """Follow what was sealed, where that is not what is known already."""
+        rule = next((one for one in self.rules if one.id == incident.rule.id), None)
+        if rule is None or len(incident.hosts) != 1:
+            return
+        host = incident.hosts[0]
+        number = _number_of(db, rule, host, tenant, incident.uid)
+        if number is None:
+            return
+        known = _numbered(db, rule, host, number)
+        found = _signals(db, rule, host, incident.first, incident.last)
+        sealed = Episode(
+            number=number,
+            revision=incident.revision,
+            first=incident.first,
+            last=incident.last,
+            count=incident.count,
+            rules=_rules_in(found),
+            is_open=incident.status is not IncidentStatus.CLOSED,
+        )
+        if known is None or (
+            known.revision <= sealed.revision
+            and structs.replace(known, rules=sealed.rules) != sealed
+        ):
+            _save(db, rule, host, sealed)
 
 
 def _note(
@@ -126,12 +161,8 @@ def _judge(
 def _close(
     db: sqlite3.Connection, rule: CountRule, tenant: bytes, host: bytes, number: int
 ) -> Incident:
-    row = db.execute(
-        "SELECT number, revision, first, last, count, rules FROM episodes"
-        " WHERE rule = ? AND host = ? AND number = ?",
-        (rule.id, host, number),
-    ).fetchone()
-    episode = Episode(*row)
+    episode = _numbered(db, rule, host, number)
+    assert episode is not None  # noqa: S101  (the caller has just read its number)
     window = rule.window_s * NS_PER_S
     found = _signals(db, rule, host, episode.first, episode.last + window)
     closed = structs.replace(
@@ -176,6 +207,26 @@ def _episode(
         (rule.id, host, last, first),
     ).fetchone()
     return None if row is None else Episode(*row)
+
+
+def _numbered(db: sqlite3.Connection, rule: CountRule, host: bytes, number: int) -> Episode | None:
+    row = db.execute(
+        "SELECT number, revision, first, last, count, rules, is_open FROM episodes"
+        " WHERE rule = ? AND host = ? AND number = ?",
+        (rule.id, host, number),
+    ).fetchone()
+    return None if row is None else structs.replace(Episode(*row[:-1]), is_open=bool(row[-1]))
+
+
+def _number_of(
+    db: sqlite3.Connection, rule: CountRule, host: bytes, tenant: bytes, uid: bytes
+) -> int | None:
+    """Return which episode an incident is: one of the newest, or the one that comes next."""
+    newest = _next_number(db, rule, host)
+    for number in range(newest, max(0, newest - EPISODES_MAX), -1):
+        if incident_uid(tenant, rule.id, host.hex(), number) == uid:
+            return number
+    return None
 
 
 def _next_number(db: sqlite3.Connection, rule: CountRule, host: bytes) -> int:

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -23,10 +25,10 @@ from collector.issuer.desk import Desk
 from collector.ledger.files import TenantFiles
 from collector.ledger.ports import SealedBatch
 from collector.ledger.sqlite import SqliteLedger
-from collector.ports import LiveProjection, Projection
+from collector.ports import AdmittedBatch, LiveProjection, Projection
 from collector.settings import CollectorSettings, read_settings
 from collector.setup import initialise
-from collector.tenantwork import TenantWork, Tools
+from collector.tenantwork import AdmittedSources, TenantWork, Tools
 from proto import codec
 from proto.model import Finding, Priority, Record, Rule
 from runtime.clock import NS_PER_S
@@ -36,6 +38,8 @@ from tests.fakes.clock import FakeClock
 from tests.proto.builders import a_finding
 
 WAIT_S = 20
+
+R = TypeVar("R", bound=Record)
 
 
 def a_clock() -> FakeClock:
@@ -208,3 +212,33 @@ def until_idle(worked: TenantWork | work.Worker) -> int:
         turns += 1
         assert turns < 1000
     return turns
+
+
+def dump(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of a projection's own tables, in the order they were made."""
+    db = sqlite3.connect(path)
+    names = [
+        name
+        for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        if name not in {"cursor", "poison", "pending"} and not name.startswith("sqlite_")
+    ]
+    rows = {name: db.execute(f"SELECT * FROM {name}").fetchall() for name in sorted(names)}  # noqa: S608
+    db.close()
+    return rows
+
+
+def admitted(shell: Shell, tenant: TenantId) -> list[AdmittedBatch]:
+    """Everything below the verified mark, read as a newcomer reads it."""
+    source = AdmittedSources(shell.files).ledger(tenant).source
+    return list(source.read(0, 10_000))
+
+
+def derived(shell: Shell, tenant: TenantId, kind: type[R]) -> list[R]:
+    """Records of a kind that the collector sealed itself."""
+    return [
+        one.record
+        for batch in admitted(shell, tenant)
+        if batch.derived
+        for one in batch.records
+        if isinstance(one.record, kind)
+    ]
