@@ -14,7 +14,6 @@ from certs.request import create_request
 from collector.feeds.publish import content_dir
 from collector.gateway.server import Addresses, Gateway, Parts
 from collector.issuer.client import IssuerClient
-from collector.issuer.errors import IssuerError
 from collector.issuer.messages import IssueServer, ServerIssued
 from collector.ledger.files import TenantFiles
 from collector.ledger.sqlite import SqliteLedger
@@ -92,7 +91,7 @@ async def _first(issuer: IssuerClient, clock: Clock, random: Callable[[], float]
     while True:
         try:
             return await _issued(issuer, clock)
-        except IssuerError as error:
+        except VedetteError as error:
             if not error.retryable or clock.monotonic_ns() > end:
                 raise
         await asyncio.sleep(backoff.next_s())

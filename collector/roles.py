@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 from collector.settings import CollectorSettings
 from runtime.clock import Clock
@@ -11,7 +12,9 @@ from runtime.supervise import Notifier, cause
 Run = Callable[[CollectorSettings, Clock, asyncio.Event, Callable[[], None]], Awaitable[None]]
 
 
-def issuer(settings: CollectorSettings, clock: Clock, notifier: Notifier) -> int:
+def issuer(
+    settings: CollectorSettings, clock: Clock, notifier: Notifier, _path: Path | None = None
+) -> int:
     """Hold the tenants' authorities and the token table."""
     # A process imports only its own rooms.
     from collector.issuer.server import serve  # noqa: PLC0415
@@ -21,28 +24,38 @@ def issuer(settings: CollectorSettings, clock: Clock, notifier: Notifier) -> int
     )
 
 
-def gate(settings: CollectorSettings, clock: Clock, notifier: Notifier) -> int:
+def gate(
+    settings: CollectorSettings, clock: Clock, notifier: Notifier, _path: Path | None = None
+) -> int:
     """Listen to agents and write the ledger."""
     from collector.gate import run  # noqa: PLC0415  (as above)
 
     return _until_signal(run, settings, clock, notifier)
 
 
-def work(settings: CollectorSettings, clock: Clock, notifier: Notifier) -> int:
+def work(
+    settings: CollectorSettings, clock: Clock, notifier: Notifier, path: Path | None = None
+) -> int:
     """Admit, project, correlate, score, forward and read feeds."""
     from collector.work import run  # noqa: PLC0415  (as above)
 
-    return _until_signal(run, settings, clock, notifier)
+    return _until_signal(
+        lambda s, c, stop, ready: run(s, c, stop, ready, path), settings, clock, notifier
+    )
 
 
-def web(settings: CollectorSettings, clock: Clock, notifier: Notifier) -> int:
+def web(
+    settings: CollectorSettings, clock: Clock, notifier: Notifier, _path: Path | None = None
+) -> int:
     """Serve metrics, health and the API."""
     from collector.web import run  # noqa: PLC0415  (as above)
 
     return _until_signal(run, settings, clock, notifier)
 
 
-ROLES: Mapping[str, Callable[[CollectorSettings, Clock, Notifier], int]] = {
+Role = Callable[[CollectorSettings, Clock, Notifier, Path | None], int]
+
+ROLES: Mapping[str, Role] = {
     "issuer": issuer,
     "gate": gate,
     "work": work,

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from certs.errors import IdentityRefused
 from certs.identity import parse_domain
 from collector.comply.projection import ComplySettings
+from collector.console.settings import ConsoleSettings
 from collector.feeds.settings import FeedSettings, FeedsSettings, SigningSettings
 from collector.forward.settings import AnyDestination, check_distinct
 from collector.gateway.settings import GatewaySettings
@@ -93,6 +94,11 @@ class PathSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return self.root / "work" / "log.pem"
 
     @property
+    def api_token(self) -> Path:
+        """Lets its bearer read the API."""
+        return self.root / "api-token"
+
+    @property
     def feeds(self) -> Path:
         """Lists, online keys and published content."""
         return self.root / "feeds"
@@ -125,16 +131,6 @@ class ListenSettings(Struct, frozen=True, forbid_unknown_fields=True):
         _check_address("enrollment_address", self.enrollment_address)
 
 
-class ConsoleSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """The console, API and metrics."""
-
-    # Loopback: put a proxy that knows your users before it.
-    address: str = "127.0.0.1:6612"
-
-    def __post_init__(self) -> None:
-        _check_address("address", self.address)
-
-
 class ScheduledFeeds(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Threat intel in, content out; paths are below the state directory."""
 
@@ -156,10 +152,11 @@ class ScheduledFeeds(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class RetentionSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How long derived tables are kept; the ledger itself is never cut here."""
+    """How long rows of the index are kept; the ledger keeps everything."""
 
-    # Delivered events stay listed this long.
     interval_s: Annotated[int, Meta(ge=60, le=86_400)] = 3600
+    # Findings and events stay in the index this long; 0 for ever.
+    index_days_max: Annotated[int, Meta(ge=0, le=36_500)] = 400
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):

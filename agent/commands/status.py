@@ -1,9 +1,7 @@
 """``status``: who this agent is and what it still owes."""
 
 import argparse
-import fcntl
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from agent.identity import load_identity
 from agent.segments import SegmentId
 from agent.sense.headers import Committed, Opened, Receipted, Stopped, decode_notes
 from proto.uids import show
+from runtime.files import is_locked
 
 COLUMNS = ("what", "value")
 
@@ -74,7 +73,7 @@ def read_state(settings: AgentSettings) -> dict[str, object]:
         "agent": identity.agent,
         "tenant": identity.tenant,
         "collector": identity.intake,
-        "sense_running": _is_locked(directory / "lock"),
+        "sense_running": is_locked(directory / "lock"),
         "stopped_cleanly": is_clean,
         "epochs": epochs,
         "epoch": show(next(reversed(sealed))[0]) if sealed else None,
@@ -98,17 +97,3 @@ def _segments(path: Path) -> Iterator[tuple[SegmentId, int]]:
     for entry in sorted(path.iterdir()) if path.is_dir() else ():
         if entry.suffix == ".seg":
             yield SegmentId.parse(entry.name), entry.stat().st_size
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False

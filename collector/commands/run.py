@@ -5,11 +5,12 @@ import os
 import secrets
 import sys
 import time
+from pathlib import Path
 from typing import ClassVar
 
 from collector.commands.common import settings_of
 from collector.roles import ROLES
-from collector.settings import CollectorSettings
+from collector.settings import DEFAULT_PATH, CollectorSettings
 from runtime.clock import NS_PER_S, SystemClock
 from runtime.errors import Fault, VedetteError
 from runtime.files import AlreadyRunning, FileLock
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
             f"there is no collector in {settings.paths.root}", hint="run: vedette-collector init"
         )
     if args.role is not None:
-        return _be(args.role, settings)
+        return _be(args.role, settings, args.config or Path(DEFAULT_PATH))
     lock = FileLock(settings.paths.root / "collector.lock")
     lock.acquire()
     config = ("--config", str(args.config)) if args.config else ()
@@ -68,14 +69,14 @@ def run(args: argparse.Namespace) -> int:
         lock.release()
 
 
-def _be(role: str, settings: CollectorSettings) -> int:
+def _be(role: str, settings: CollectorSettings, path: Path) -> int:
     """Be one process: two of a kind would each take every batch in."""
     if NOTIFY_FD in os.environ:
         die_with_parent(os.getppid())
     lock = FileLock(settings.paths.root / f"{role}.lock")
     _acquire(lock)
     try:
-        return ROLES[role](settings, SystemClock(), Notifier.from_env(os.environ))
+        return ROLES[role](settings, SystemClock(), Notifier.from_env(os.environ), path)
     finally:
         lock.release()
 

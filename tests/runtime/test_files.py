@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.files import AlreadyRunning, FileLock, fsync_dir, write_atomic
+from runtime.files import AlreadyRunning, FileLock, fsync_dir, is_locked, write_atomic
 
 HOLDER = """
 import sys
@@ -102,3 +102,14 @@ def test_a_released_lock_is_free_and_releasing_twice_is_harmless(tmp_path: Path)
 
     second.acquire()
     second.release()
+
+
+def test_a_lock_shows_from_outside(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock")
+    assert not is_locked(tmp_path / "lock")
+    lock.acquire()
+
+    assert is_locked(tmp_path / "lock")
+
+    lock.release()
+    assert not is_locked(tmp_path / "lock")
