@@ -11,10 +11,12 @@ from typing import Final
 
 from msgspec import Struct
 
+from certs.errors import KeyUnusable
 from certs.identity import PeerIdentity
 from certs.signatures import VerifyKey
 from collector.issuer.agents import Agent, State
 from runtime.clock import NS_PER_S, Clock
+from runtime.logs import logger
 
 _NEVER: Final = -(1 << 62)
 
@@ -58,6 +60,7 @@ class Registry:
         self._level_ns = _NEVER
         self._rows: dict[PeerIdentity, Row] = {}
         self._watched: dict[PeerIdentity, set[Watched]] = {}
+        self._log = logger(__name__)
 
     @property
     def age_s(self) -> float:
@@ -87,7 +90,12 @@ class Registry:
             known = self._rows.get(agent.identity)
             if known is not None and known.revision >= agent.revision:
                 continue
-            self._rows[agent.identity] = _row(agent)
+            try:
+                self._rows[agent.identity] = _row(agent)
+            except KeyUnusable as error:
+                # Nobody is let in by it, and everybody else's changes still count.
+                self._log.error("agent's key is none", agent=agent.identity, error=error)
+                self._rows.pop(agent.identity, None)
             for watched in self._watched.get(agent.identity, ()):
                 watched.changed.set()
 

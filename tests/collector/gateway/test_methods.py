@@ -9,7 +9,14 @@ import pytest
 
 from certs.p256 import P256Key
 from certs.request import create_request
-from collector.gateway.policy import Listener
+from collector.gateway.content import ContentService
+from collector.gateway.enrollment import EnrollmentService
+from collector.gateway.health import HealthService
+from collector.gateway.identity import IdentityService
+from collector.gateway.logbook import LogService
+from collector.gateway.methods import enrollment_methods, intake_methods
+from collector.gateway.policy import POLICY, Listener
+from collector.gateway.states import LedgerStates
 from proto.vedette.v1 import service_pb2, statement_pb2
 from tests.collector.gateway.edge import WAIT_S, Asking, Edge, a_domain, an_edge
 from tests.collector.sealing import TENANT
@@ -80,3 +87,21 @@ async def test_content_and_health_are_served(edge: Edge) -> None:
     async with edge.channel(Listener.ENROLLMENT, None) as channel:
         asking: Asking = channel.unary_unary("/grpc.health.v1.Health/Check")
         assert await asking(b"", timeout=WAIT_S) == b"\x08\x01"
+
+
+async def test_each_listeners_methods_are_exactly_the_lines_of_the_table(edge: Edge) -> None:
+    gateway = edge.gateway
+    health = HealthService(frozenset(), lambda: True)
+    joining = enrollment_methods(EnrollmentService(edge.issuer, gateway.registry), health)
+    states = LedgerStates(edge.ledger, edge.files)
+    asking = intake_methods(
+        gateway.intake,
+        IdentityService(edge.issuer, gateway.registry),
+        ContentService(lambda _: edge.content),
+        LogService(states, edge.ledger),
+        health,
+    )
+
+    assert {(Listener.ENROLLMENT, name) for name in joining} | {
+        (Listener.INTAKE, name) for name in asking
+    } == POLICY.keys()

@@ -1,7 +1,6 @@
 import pytest
 from msgspec import structs
 
-from certs.errors import KeyUnusable
 from certs.identity import PeerIdentity
 from collector.gateway.registry import Registry
 from collector.issuer.agents import Agent, State
@@ -82,7 +81,13 @@ def test_a_copy_is_stale_before_it_was_ever_level_and_when_it_has_not_been_for_l
     assert registry.age_s == pytest.approx(61)
 
 
-def test_a_key_that_is_none_is_never_taken_up(registry: Registry) -> None:
-    with pytest.raises(KeyUnusable):
-        registry.apply([structs.replace(ROW, signing_key=bytes(32))])
+def test_a_key_that_is_none_lets_nobody_in_and_holds_up_nobody_else(registry: Registry) -> None:
+    other = AnAgent(1)
+    good = structs.replace(
+        ROW, identity=PeerIdentity(TENANT, other.id), signing_key=other.key.public.raw
+    )
+
+    registry.apply([structs.replace(ROW, signing_key=bytes(32)), good])
+
     assert registry.find(IDENTITY) is None
+    assert registry.find(good.identity) is not None

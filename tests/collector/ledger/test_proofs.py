@@ -6,6 +6,9 @@ import pytest
 from certs.identity import agent_id_of
 from certs.signatures import VerifyKey
 from collector.errors import NotLogged
+from collector.ledger.log import LogReader
+from collector.ledger.proofs import Proofs
+from collector.ledger.reader import LedgerReader
 from proto import codec, envelope
 from proto.envelope import PayloadType
 from proto.merkle import TreeHead
@@ -14,7 +17,7 @@ from proto.note import NoteKey
 from proto.record_proof import parse_record_proof, verify_record
 from proto.tlog import log_leaf, parse_proof, verify_logged
 from tests.collector.ledger.world import LOG_KEY, World, a_record, an_audit
-from tests.collector.sealing import AnAgent
+from tests.collector.sealing import TENANT, AnAgent
 
 
 @pytest.fixture
@@ -66,6 +69,18 @@ def test_what_is_not_there_or_not_covered_yet_is_not_proven(world: World) -> Non
     with pytest.raises(NotLogged):
         world.proofs.proof_of(ref(agent, 1, 1))
     assert world.proofs.proof_of(ref(agent, 1, 0))
+
+
+def test_another_process_proves_the_same_from_the_same_files(world: World) -> None:
+    agent = AnAgent()
+    world.append(agent.seal([a_record()]))
+    world.admit_all()
+    world.admitter.sign()
+    ledger, log = world.files.ledger(TENANT), world.files.log(TENANT)
+
+    elsewhere = Proofs(TENANT, LedgerReader(ledger), LogReader(log))
+
+    assert elsewhere.proof_of(ref(agent, 1, 0)) == world.proofs.proof_of(ref(agent, 1, 0))
 
 
 def test_a_refused_batch_has_no_proof(world: World) -> None:
