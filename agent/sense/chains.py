@@ -92,6 +92,12 @@ class Chains:
         """Return how many batches of a segment wait for a receipt."""
         return self._owed.get(segment.number, 0)
 
+    def is_owed(self, epoch: bytes, seq: int) -> bool:
+        """Return whether a batch waits for a receipt."""
+        chain = self._epochs.get(epoch)
+        at = seq - chain.first if chain is not None else -1
+        return chain is not None and 0 <= at < len(chain) and chain.segments[at] != _SETTLED
+
     def add(self, link: Link, segment: SegmentId, records: int) -> None:
         """Take in a batch that has become durable, or is found in another segment."""
         chain = self._epochs.get(link.epoch)

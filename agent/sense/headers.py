@@ -10,11 +10,12 @@ one that was damaged, whose batches have to be looked for.
 """
 
 import contextlib
+import mmap
 import os
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +31,7 @@ _PREFIX = struct.Struct(">III")
 # A commit after a long refusal of the disk holds the headers of everything that waited.
 NOTE_BYTES_MAX = 16 * 1024 * 1024
 _NO_LENGTH = bytes(4)
+_WRITE_BYTES = 256 * 1024
 _NOT_ZERO = re.compile(rb"[^\0]")
 
 
@@ -93,6 +95,8 @@ class Stopped(Struct, frozen=True, tag=6, array_like=True):
     cursors: Annotated[dict[str, bytes], Meta(max_length=64)]
 
 
+# A file as it is mapped, or a copy of it.
+Bytes = bytes | mmap.mmap
 Note = Opened | Committed | Receipted | Freed | Declared | Stopped
 
 _encoder = msgspec.msgpack.Encoder()
@@ -109,16 +113,15 @@ def _prefix(length: int, crc: int) -> bytes:
     return _PREFIX.pack(length, zlib.crc32(length.to_bytes(4, "big")), crc)
 
 
-def _is_torn(rest: bytes) -> bool:
-    """Return whether this is the beginning of a note that was never written to its end."""
-    if len(rest) < _PREFIX.size:
+def _is_torn(data: Bytes, at: int) -> bool:
+    """Return whether from here on there is nothing, or the begin of a note without its end."""
+    if _NOT_ZERO.search(data, at) is None or len(data) - at < _PREFIX.size:
         return True
-    length, check, _ = _PREFIX.unpack_from(rest)
-    is_prefix = bool(check == zlib.crc32(length.to_bytes(4, "big")))
-    return is_prefix and len(rest) < _PREFIX.size + int(length)
+    length = _length_at(data, at)
+    return length is not None and len(data) < at + _PREFIX.size + length
 
 
-def decode_notes(data: bytes) -> Iterator[tuple[int, int, Note]]:
+def decode_notes(data: Bytes) -> Iterator[tuple[int, int, Note]]:
     """Yield each whole note between the offsets of its begin and end, looking past damage."""
     at: int | None = 0
     while at is not None:
@@ -130,7 +133,7 @@ def decode_notes(data: bytes) -> Iterator[tuple[int, int, Note]]:
             at = _next_prefix(data, max(end, at + 1))
 
 
-def _note_at(data: bytes, at: int) -> tuple[int, Note | None]:
+def _note_at(data: Bytes, at: int) -> tuple[int, Note | None]:
     """Return the note at an offset, if it is whole, and where it ends or would have ended."""
     length = _length_at(data, at)
     if length is None:
@@ -145,7 +148,7 @@ def _note_at(data: bytes, at: int) -> tuple[int, Note | None]:
         return end, None
 
 
-def _length_at(data: bytes, at: int) -> int | None:
+def _length_at(data: Bytes, at: int) -> int | None:
     """Return the length that a sound prefix at an offset gives, or None where there is none."""
     if at + _PREFIX.size > len(data):
         return None
@@ -154,13 +157,13 @@ def _length_at(data: bytes, at: int) -> int | None:
     return int(length) if is_sound else None
 
 
-def _next_prefix(data: bytes, start: int) -> int | None:
+def _next_prefix(data: Bytes, start: int) -> int | None:
     at = start
     while at + _PREFIX.size <= len(data):
         if _length_at(data, at) is not None:
             return at
         at += 1
-        if data.startswith(_NO_LENGTH, at):
+        if data[at : at + 4] == _NO_LENGTH:
             # A hole: the first note behind it begins at most three zeros before what is none.
             found = _NOT_ZERO.search(data, at)
             at = len(data) if found is None else found.start() - 3
@@ -185,43 +188,41 @@ class HeaderLog:
         """How much of the file counts."""
         return self._size
 
-    def open(self) -> tuple[list[Note], bool]:
-        """Read what is there and make it ready for appending. Never fails over its content.
+    def open(self) -> bool:
+        """Look over what is there and make it ready for appending. Never fails over its content.
 
         Returns:
-            The notes, and whether there are other bytes between or behind them. A torn last note
-            is ordinary after a crash and is cut off; anything else is damage, left for `mend`.
+            Whether there are other bytes between or behind the notes. A torn last note is ordinary
+            after a crash and is cut off; anything else is damage, left for `mend`.
 
         Raises:
             OSError: the file system refuses the file altogether.
         """
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        data = self._path.read_bytes()
-        notes: list[Note] = []
-        end, is_damaged = 0, False
-        for begin, behind, note in decode_notes(data):
-            is_damaged = is_damaged or begin > end
-            notes.append(note)
-            end = behind
-        rest = data[end:]
-        is_damaged = is_damaged or (bool(rest.strip(b"\0")) and not _is_torn(rest))
-        self._size = len(data) if is_damaged else end
-        if self._size < len(data):
+        size = os.fstat(self._fd).st_size
+        with _mapped(self._fd, size) as data:
+            end, is_damaged = 0, False
+            for begin, behind, _ in decode_notes(data):
+                is_damaged = is_damaged or begin > end
+                end = behind
+            is_damaged = is_damaged or not _is_torn(data, end)
+        self._size = size if is_damaged else end
+        if self._size < size:
             os.ftruncate(self._fd, self._size)
             os.fsync(self._fd)
         fsync_dir(self._path.parent)
-        return notes, is_damaged
+        return is_damaged
 
-    def mend(self, notes: Sequence[Note]) -> None:
+    def mend(self, notes: Iterable[Note]) -> None:
         """Keep the file as it is under ``.damaged`` and go on in one that holds these notes.
 
-        Where the disk has no room for that, both stay as they are: the notes of the old file are
-        found between its damage again at the next start.
+        Raises:
+            OutboxFailed: there is no room. The old file stays in use, and its notes are found
+                between its damage again at the next start.
         """
         with contextlib.suppress(OSError):
             write_atomic(self._path.with_suffix(".damaged"), self._path.read_bytes())
-        with contextlib.suppress(OutboxFailed):
-            self.rewrite(notes)
+        self.rewrite(notes)
 
     def append(self, notes: Iterable[Note]) -> None:
         """Make notes durable, all or none.
@@ -254,37 +255,40 @@ class HeaderLog:
         except OSError:
             self._failed = True
 
-    def notes(self) -> list[Note]:
-        """Return what the file holds.
+    def notes(self) -> Iterator[Note]:
+        """Yield what the file holds, without holding all of it.
 
         Raises:
             OutboxFailed: it cannot be read.
         """
         try:
-            data = self._path.read_bytes()[: self._size]
+            with _mapped(self._fd, self._size) as data:
+                for *_, note in decode_notes(data):
+                    yield note
         except OSError as error:
             raise OutboxFailed(f"header log: {error.strerror}") from error
-        return [note for *_, note in decode_notes(data)]
 
-    def rewrite(self, notes: Sequence[Note]) -> None:
+    def rewrite(self, notes: Iterable[Note]) -> None:
         """Replace the file by these notes, in one step.
+
+        Args:
+            notes: may come from `notes` as they are written.
 
         Raises:
             OutboxFailed: the old file stands, or the new one that says the same.
         """
-        data = b"".join(encode_note(note) for note in notes)
         partial = self._path.with_suffix(".new")
         fd = -1
         try:
             fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            _write_at(fd, data, 0)
+            size = _write_notes(fd, notes)
             os.fsync(fd)
             partial.rename(self._path)
-        except OSError as error:
+        except (OSError, OutboxFailed) as error:
             _discard(fd, partial)
-            raise OutboxFailed(f"header log: {error.strerror}") from error
+            raise OutboxFailed(f"header log: {error}") from error
         os.close(self._fd)
-        self._fd, self._size = fd, len(data)
+        self._fd, self._size = fd, size
         try:
             fsync_dir(self._path.parent)
         except OSError as error:
@@ -298,6 +302,29 @@ class HeaderLog:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+@contextlib.contextmanager
+def _mapped(fd: int, size: int) -> Iterator[Bytes]:
+    """The first bytes of a file; its pages are the kernel's to take back."""
+    if not size:
+        yield b""
+        return
+    with mmap.mmap(fd, size, prot=mmap.PROT_READ) as data:
+        yield data
+
+
+def _write_notes(fd: int, notes: Iterable[Note]) -> int:
+    """Write notes from the begin of a file; return where they end."""
+    size, pending = 0, bytearray()
+    for note in notes:
+        pending += encode_note(note)
+        if len(pending) >= _WRITE_BYTES:
+            _write_at(fd, bytes(pending), size)
+            size += len(pending)
+            pending.clear()
+    _write_at(fd, bytes(pending), size)
+    return size + len(pending)
 
 
 def _write_at(fd: int, data: bytes, offset: int) -> None:

@@ -108,6 +108,7 @@ class Outbox:
         self._segments = state.segments
         self._next_number = state.next_number
         self._undeclared = deque(state.undeclared)
+        self._waiting = list(state.unnoted)
         return state.found
 
     def begin(self, epoch: bytes, boot_id: bytes, boot_clock: int) -> None:
@@ -387,12 +388,16 @@ class Outbox:
             return
         live = {segment.id for segment in self._segments.values()}
         keep = self._settings.header_log_bytes_max
-        noted = {d for note in self._waiting if isinstance(note, Freed) for d in note.dropped}
-        undeclared = [d for d in (*self._declaring, *self._undeclared) if d not in noted]
         # Where there is no room for the new log, the old one stands and grows.
         with contextlib.suppress(OutboxFailed):
-            recovery.compact(self._log, live, undeclared, keep)
+            undeclared = (*self._declaring, *self._undeclared)
+            recovery.compact(self._log, recovery.Keep(live, self._chains, keep), undeclared)
+            self._waiting = [_without_ranges(note) for note in self._waiting]
         self._compact_at = 2 * max(keep, self._log.size_bytes)
+
+
+def _without_ranges(note: Note) -> Note:
+    return Freed(note.segment, ()) if isinstance(note, Freed) else note
 
 
 def _age(segment: Segment) -> int:

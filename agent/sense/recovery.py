@@ -5,11 +5,14 @@ reason not to start: batches that only the segments still know are taken back wh
 is our own, and what is gone is named as dropped.
 """
 
+import contextlib
 from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from msgspec import Struct, structs
 
-from agent.errors import DoorError, SegmentDamaged
+from agent.errors import DoorError, OutboxFailed, SegmentDamaged
 from agent.segments import FRAME_BYTES, Entry, SegmentId
 from agent.sense.chains import Chains, Link
 from agent.sense.headers import (
@@ -48,13 +51,14 @@ class Recovered(Struct, frozen=True):
 
 
 class State(Struct):
-    """The outbox as recovery found it."""
+    """The outbox as recovery found it; ``unnoted`` is what the log has still to be told."""
 
     found: Recovered
     chains: Chains
     segments: dict[int, Segment]
     next_number: int
     undeclared: list[DroppedRange]
+    unnoted: tuple[Note, ...]
 
 
 class _Replay:
@@ -69,11 +73,12 @@ class _Replay:
         self.boot_id = b""
         self.boot_clock = 0
         self.is_clean = False
-        self.known: set[tuple[bytes, int]] = set()
+        self.count = 0
         self.highest = 0
         self._head_segment = 0
 
     def take(self, note: Note) -> None:
+        self.count += 1
         self.is_clean = False
         match note:
             case Opened():
@@ -94,7 +99,7 @@ class _Replay:
                 self.is_clean = True
 
     def _commit(self, note: Committed) -> None:
-        self.cursors = note.cursors
+        self.cursors = note.cursors or self.cursors
         self.boot_clock = note.boot_clock
         for sealed in note.batches:
             self.add(sealed)
@@ -109,7 +114,6 @@ class _Replay:
         else:
             self._head_segment = sealed.segment.number
         self.highest = max(sealed.segment.number, self.highest)
-        self.known.add((link.epoch, link.seq))
         self.ends[sealed.segment] = max(_end_of(sealed), self.ends.get(sealed.segment, 0))
         self.epochs[sealed.segment] = link.epoch
 
@@ -142,17 +146,24 @@ def recover(log: HeaderLog, store: SegmentStore, key: Verifier) -> State:
     Raises:
         OSError: the file system refuses the directory altogether.
     """
-    notes, is_damaged = log.open()
+    is_damaged = log.open()
     replay = _Replay()
-    for note in notes:
+    for note in log.notes():
         replay.take(note)
     sizes = dict(store.present())
-    salvaged = _salvage(replay, store, sizes, key) if is_damaged or not notes else []
-    if is_damaged or salvaged:
-        again = Committed(tuple(salvaged), replay.cursors, replay.boot_clock)
-        notes = [*notes, again] if salvaged else notes
-        log.mend(notes)
-    lost = _declare_missing(replay, notes, sizes)
+    salvaged: tuple[Sealed, ...] = ()
+    unnoted: tuple[Note, ...] = ()
+    if is_damaged or not replay.count:
+        known = {(b.epoch, b.seq) for b in _batches(log.notes())}
+        salvaged = tuple(_salvage(known, store, sizes, key))
+        for sealed in salvaged:
+            replay.add(sealed)
+        again = Committed(salvaged, replay.cursors, replay.boot_clock)
+        unnoted = (again,) if salvaged else ()
+        with contextlib.suppress(OutboxFailed):
+            log.mend(chain(log.notes(), unnoted))
+            unnoted = ()
+    lost = _declare_missing(replay, chain(_batches(log.notes()), salvaged), sizes)
     segments = _take_over(replay, store, sizes)
     found = Recovered(
         head=replay.chains.head,
@@ -170,21 +181,26 @@ def recover(log: HeaderLog, store: SegmentStore, key: Verifier) -> State:
         segments=segments,
         next_number=max(replay.highest, *(segment.number for segment in sizes), 0) + 1,
         undeclared=list(replay.undeclared),
+        unnoted=unnoted,
     )
 
 
+def _batches(notes: Iterable[Note]) -> Iterator[Sealed]:
+    for note in notes:
+        if isinstance(note, Committed):
+            yield from note.batches
+
+
 def _salvage(
-    replay: _Replay, store: SegmentStore, sizes: dict[SegmentId, int], key: Verifier
-) -> list[Sealed]:
-    """Take back batches that the segments hold and the log no longer tells of."""
-    taken: list[Sealed] = []
+    known: set[tuple[bytes, int]], store: SegmentStore, sizes: dict[SegmentId, int], key: Verifier
+) -> Iterator[Sealed]:
+    """Yield batches that the segments hold and the log no longer tells of."""
     for segment in sorted(sizes):
         for entry, payload in _readable(store, segment):
             sealed = _own_batch(segment, entry, payload, key)
-            if sealed is not None and (sealed.epoch, sealed.seq) not in replay.known:
-                replay.add(sealed)
-                taken.append(sealed)
-    return taken
+            if sealed is not None and (sealed.epoch, sealed.seq) not in known:
+                known.add((sealed.epoch, sealed.seq))
+                yield sealed
 
 
 def _readable(store: SegmentStore, segment: SegmentId) -> list[tuple[Entry, bytes]]:
@@ -217,14 +233,16 @@ def _own_batch(segment: SegmentId, entry: Entry, payload: bytes, key: Verifier) 
     )
 
 
-def _declare_missing(replay: _Replay, notes: list[Note], sizes: dict[SegmentId, int]) -> int:
+def _declare_missing(
+    replay: _Replay, batches: Iterable[Sealed], sizes: dict[SegmentId, int]
+) -> int:
     """Name what lay in segments that are gone, or behind the end of one cut short."""
     short = {s: sizes.get(s, 0) for s, end in replay.ends.items() if sizes.get(s, 0) < end}
     if not short:
         return 0
     whole = dict.fromkeys(short, 0)
     dropped: list[DroppedRange] = []
-    for sealed in (b for note in notes if isinstance(note, Committed) for b in note.batches):
+    for sealed in batches:
         if sealed.segment not in short:
             continue
         end = _end_of(sealed)
@@ -288,67 +306,85 @@ def is_whole(store: SegmentStore, segment: SegmentId, offset: int) -> bool:
     return True
 
 
-def compact(
-    log: HeaderLog, live: set[SegmentId], undeclared: list[DroppedRange], bytes_max: int
-) -> None:
-    """Rewrite the header log: what has its body still, and the newest of what has not.
+class Keep(Struct, frozen=True):
+    """What a compacted log holds.
+
+    Args:
+        live: the segments that are there.
+        chains: which batches are owed a receipt; their headers stay.
+        bytes_max: room for the headers of those that are not, newest first.
+    """
+
+    live: set[SegmentId]
+    chains: Chains
+    bytes_max: int
+
+
+def compact(log: HeaderLog, keep: Keep, undeclared: Sequence[DroppedRange]) -> None:
+    """Rewrite the header log without what nobody will ask for again.
 
     Args:
         log: open.
-        live: the segments that are there.
+        keep: what stays.
         undeclared: dropped ranges that no durable header has stated.
-        bytes_max: room for headers whose body is gone.
 
     Raises:
         OutboxFailed: the old log stands.
     """
-    kept: list[Note] = []
-    for note in reversed(log.notes()):
-        match note:
-            case Committed():
-                gone = sum(len(b.header) + 200 for b in note.batches if b.segment not in live)
-                bytes_max -= gone
-                batches = note.batches
-                if bytes_max < 0:
-                    batches = tuple(b for b in note.batches if b.segment in live)
-                if batches or not any(isinstance(other, Committed) for other in kept):
-                    kept.append(Committed(batches, note.cursors, note.boot_clock))
-            case Opened() | Receipted():
-                kept.append(note)
-            case Freed():
-                kept.append(Freed(note.segment, ()))
-            case Declared():
-                quarantined = (d for d in note.dropped if d.reason is DropReason.QUARANTINED)
-                kept.append(Declared(tuple(quarantined)))
-            case Stopped():
-                continue
-    kept.reverse()
-    named = {b.segment for note in kept if isinstance(note, Committed) for b in note.batches}
-    kept = [note for note in kept if _still_says_something(note, named)]
-    if undeclared:
-        kept.append(Freed(SegmentId(0, Priority.LOW), tuple(undeclared)))
-    log.rewrite(_latest_receipts(kept))
+    last, sizes = 0, []
+    receipts: dict[bytes, int] = {}
+    for at, note in enumerate(log.notes()):
+        if isinstance(note, Committed):
+            last = at
+            sizes.append((at, sum(len(b.header) for b in note.batches if not _owes(keep, b))))
+        elif isinstance(note, Receipted):
+            receipts[note.epoch] = at
+    room = keep.bytes_max
+    since = last
+    for at, size in reversed(sizes):
+        room -= size
+        if room < 0:
+            break
+        since = at
+    wanted = {last, *receipts.values()}
+    notes = (
+        kept
+        for at, note in enumerate(log.notes())
+        if (kept := _compacted(note, keep, is_new=at >= since, is_last=at in wanted)) is not None
+    )
+    rest = (Freed(SegmentId(0, Priority.LOW), tuple(undeclared)),) if undeclared else ()
+    log.rewrite(chain(notes, rest))
 
 
-def _still_says_something(note: Note, named: set[SegmentId]) -> bool:
+def _owes(keep: Keep, sealed: Sealed) -> bool:
+    return keep.chains.is_owed(sealed.epoch, sealed.seq)
+
+
+def _compacted(note: Note, keep: Keep, *, is_new: bool, is_last: bool) -> Note | None:
+    """Return what remains of a note, or None; ``is_last`` of its kind, for commits and receipts."""
     match note:
+        case Committed():
+            batches = note.batches if is_new else tuple(_slim(note.batches, keep))
+            cursors = note.cursors if is_new else {}
+            return Committed(batches, cursors, note.boot_clock) if batches or is_last else None
+        case Opened():
+            return note
+        case Receipted():
+            return note if is_last else None
         case Freed():
-            return note.segment in named
+            # Its batches may be named still; its dropped ranges are in `undeclared`, or declared.
+            return Freed(note.segment, ()) if is_new else None
         case Declared():
-            return bool(note.dropped)
-        case _:
-            return True
+            found = tuple(d for d in note.dropped if d.reason is DropReason.QUARANTINED)
+            return Declared(found) if found else None
+        case Stopped():
+            return None
 
 
-def _latest_receipts(notes: list[Note]) -> list[Note]:
-    """Drop receipts that a later one of the same epoch covers."""
-    seen: set[bytes] = set()
-    kept: list[Note] = []
-    for note in reversed(notes):
-        if isinstance(note, Receipted):
-            if note.epoch in seen:
-                continue
-            seen.add(note.epoch)
-        kept.append(note)
-    kept.reverse()
-    return kept
+def _slim(batches: Sequence[Sealed], keep: Keep) -> Iterator[Sealed]:
+    for sealed in batches:
+        if _owes(keep, sealed):
+            yield sealed
+        elif sealed.segment in keep.live:
+            # Where the body lies there is the header too.
+            yield structs.replace(sealed, header=b"", signature=b"")

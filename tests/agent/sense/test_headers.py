@@ -72,8 +72,8 @@ def a_log(path: Path, notes: list[Note] = NOTES) -> HeaderLog:
 
 def reopened(path: Path) -> tuple[HeaderLog, list[Note], bool]:
     log = HeaderLog(path / "headers.log")
-    notes, is_damaged = log.open()
-    return log, notes, is_damaged
+    is_damaged = log.open()
+    return log, list(log.notes()), is_damaged
 
 
 def test_notes_are_read_back_as_they_were_appended(tmp_path: Path) -> None:
@@ -85,7 +85,6 @@ def test_notes_are_read_back_as_they_were_appended(tmp_path: Path) -> None:
     again, notes, is_damaged = reopened(tmp_path)
 
     assert notes == [*NOTES, a_commit(4)]
-    assert again.notes() == notes
     assert again.size_bytes == (tmp_path / "headers.log").stat().st_size
     assert not is_damaged
     again.close()

@@ -4,15 +4,17 @@ import os
 import shutil
 import subprocess
 import tempfile
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from agent.errors import OutboxError
+from agent.errors import OutboxError, OutboxFailed
 from agent.segments import FRAME_BYTES, SegmentId, encode_entry
 from agent.sense import recovery
-from agent.sense.headers import Committed, HeaderLog, decode_notes
+from agent.sense.headers import Committed, HeaderLog, decode_notes, encode_note
 from agent.sense.outbox import Outbox, OutboxSettings
 from agent.sense.recovery import Recovered
 from agent.sense.seal import SealedBatch, Sealer
@@ -369,21 +371,100 @@ def test_compaction_keeps_what_is_owed_and_tells_nothing_twice(tmp_path: Path) -
 
 
 def test_compaction_without_room_for_a_new_log_goes_on_with_the_old(
-    life: Life, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    life.commit(LOW)
-    real = HeaderLog.rewrite
+    path = tmp_path / "life"
+    path.mkdir()
+    life = Life(path, TINY_LOG)
 
-    def refused(log: HeaderLog, notes: object) -> None:
-        raise OutboxError("no room")
+    def refused(_log: HeaderLog, _notes: object) -> None:
+        raise OutboxFailed("no room")
 
     monkeypatch.setattr(HeaderLog, "rewrite", refused)
-    with pytest.raises(OutboxError):
-        recovery.compact(HeaderLog(life.log), set(), [], 0)
-    monkeypatch.setattr(HeaderLog, "rewrite", real)
+    for _ in range(400):
+        life.commit(LOW, padding=3_000)
+    monkeypatch.undo()
 
+    assert life.log.stat().st_size > 2 * TINY_LOG.header_log_bytes_max
+    assert unaccounted(life) == []
+    life.outbox.close()
+    life.begin()
+    assert unaccounted(life) == []
+    life.outbox.close()
+
+
+def test_receipted_headers_take_no_more_room_than_they_may(tmp_path: Path) -> None:
+    path = tmp_path / "life"
+    path.mkdir()
+    life = Life(path, TINY_LOG)
+    for _ in range(900):
+        (batch,) = life.commit(LOW)
+        life.receipt(batch)
+    headers = [
+        batch.header
+        for *_, note in decode_notes(life.log.read_bytes())
+        if isinstance(note, Committed)
+        for batch in note.batches
+    ]
+    life.outbox.stop({})
+    life.outbox.close()
+
+    found = life.begin()
+
+    assert sum(map(len, headers)) < 3 * TINY_LOG.header_log_bytes_max
+    assert headers.count(b"") > 100
+    # The bodies are there all the same, and nothing of them is owed.
+    assert unaccounted(life) == []
+    assert (life.outbox.owed, found.lost) == (0, 0)
+    life.outbox.close()
+
+
+def test_recovery_of_a_long_log_holds_little_of_it_in_memory(life: Life) -> None:
+    for _ in range(3):
+        life.commit(LOW)
+    note = list(decode_notes(life.log.read_bytes()))[-1][2]
+    assert isinstance(note, Committed)
+    big = replace(note, cursors={"c": bytes(1_000_000)})
+    life.outbox.close()
+    with life.log.open("ab") as file:
+        for _ in range(30):
+            file.write(encode_note(big))
+
+    tracemalloc.start()
+    life.begin()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 8_000_000
+
+
+def test_on_a_full_disk_what_was_salvaged_is_noted_as_soon_as_there_is_room(
+    life: Life, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_runs(life)
+    life.outbox.close()
+    raw = bytearray(life.log.read_bytes())
+    commit = next(
+        begin for begin, _, note in decode_notes(bytes(raw)) if isinstance(note, Committed)
+    )
+    raw[commit + 20] ^= 1
+    life.log.write_bytes(raw)
+
+    def refused(_log: HeaderLog, _notes: object) -> None:
+        raise OutboxFailed("no room")
+
+    monkeypatch.setattr(HeaderLog, "rewrite", refused)
+    assert life.begin().salvaged
+    monkeypatch.undo()
     life.commit(LOW)
-    assert len(life.there()) == 2
+    life.outbox.close()
+
+    # The damage is still in the file, the batches are not looked for again.
+    found = life.begin()
+    assert (found.is_damaged, found.salvaged) == (True, 0)
+    assert unaccounted(life) == []
+    life.outbox.close()
+    assert not life.begin().is_damaged
 
 
 def test_is_whole_tells_an_entry_that_reads_back_from_one_that_does_not(life: Life) -> None:
