@@ -1,6 +1,11 @@
+import base64
 import sqlite3
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -11,8 +16,12 @@ from collector.errors import LedgerUnavailable
 from collector.ports import AdmittedBatch
 from collector.projection import Place, ProjectionRunner, ProjectionSettings
 from proto.model import Audit, Record
-from tests.collector.ledger.world import World, a_record, an_audit
+from proto.note import NoteKey
+from proto.tlog import open_checkpoint
+from tests.collector.ledger.world import LOG_KEY, World, a_record, an_audit
 from tests.collector.sealing import TENANT, AnAgent
+
+ROOT = Path(__file__).parents[2]
 
 
 class Counting:
@@ -297,3 +306,36 @@ def test_no_order_of_events_changes_what_is_derived(
     assert bench.sealed() == [f"third {n}" for n in range(3, bench.number + 1, 3)]
     bench.runner.close()
     bench.world.close()
+
+
+@pytest.mark.slow
+def test_a_worker_killed_at_any_moment_admits_applies_and_seals_everything_once(
+    tmp_path: Path, fault_count: int
+) -> None:
+    random, shown, count, done = Random(5), list[bytes](), 40 * fault_count, False
+    command = [sys.executable, "-m", "tests.collector.working", str(tmp_path), str(count)]
+    for attempt in range(fault_count + 1):
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            if attempt < fault_count:
+                first = process.stdout.readline()
+                time.sleep(random.uniform(0, 0.1))
+                process.kill()
+            else:
+                first = ""
+            lines = (first + process.stdout.read()).split("\n")[:-1]
+            done = lines[-1:] == ["done"]
+            shown += [base64.b64decode(line) for line in lines if line != "done"]
+
+    assert done
+    world = World(tmp_path)
+    bench = Bench(world, Counting())
+    assert bench.seen() == numbers(count)
+    assert bench.sealed() == [f"third {n}" for n in range(3, count + 1, 3)]
+    assert world.log.size == world.reader.last_position()
+    for note in shown:
+        # Whatever was shown before a kill is still the beginning of what there is.
+        head = open_checkpoint(note, [NoteKey(world.origin, LOG_KEY.public)]).head
+        assert world.log.reader.head_at(head.size) == head
+    bench.runner.close()
+    world.close()
