@@ -8,10 +8,14 @@ from collector.commands.common import say, settings_of
 from collector.setup import initialise
 from runtime.clock import SystemClock
 
+NAME_CHARS_MAX = 128
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    parser.add_argument("--tenant", required=True, metavar="NAME", help="the first tenant")
+    parser.add_argument(
+        "--tenant", required=True, type=_name, metavar="NAME", help="the first tenant"
+    )
     parser.add_argument(
         "--offline-keys",
         required=True,
@@ -36,3 +40,11 @@ def run(args: argparse.Namespace) -> int:
     say(f"  take {args.offline_keys} off this machine now; you need it to add tenants")
     say("start the collector with: vedette-collector run")
     return 0
+
+
+def _name(text: str) -> str:
+    if not 0 < len(text) <= NAME_CHARS_MAX or not text.isprintable() or text != text.strip():
+        raise argparse.ArgumentTypeError(
+            f"a tenant's name has 1 to {NAME_CHARS_MAX} printable characters"
+        )
+    return text

@@ -30,7 +30,17 @@ from collector.settings import CollectorSettings, read_settings
 from collector.setup import initialise
 from collector.tenantwork import AdmittedSources, TenantWork, Tools
 from proto import codec
-from proto.model import Finding, Priority, Record, Rule
+from proto.content.checks import builtin_pack
+from proto.model import (
+    Check,
+    CheckState,
+    Finding,
+    FindingKind,
+    Priority,
+    Record,
+    Rule,
+    Severity,
+)
 from runtime.clock import NS_PER_S
 from tests.agent.sense.builders import Host
 from tests.collector.issuer.builders import a_tenant
@@ -38,6 +48,8 @@ from tests.fakes.clock import FakeClock
 from tests.proto.builders import a_finding
 
 WAIT_S = 20
+# Longer than the window of every rule, and than scores wait to settle.
+QUIET_S = 3600
 
 R = TypeVar("R", bound=Record)
 
@@ -242,3 +254,56 @@ def derived(shell: Shell, tenant: TenantId, kind: type[R]) -> list[R]:
         for one in batch.records
         if isinstance(one.record, kind)
     ]
+
+
+@contextmanager
+def working(shell: Shell, tenant: TenantId) -> Iterator[TenantWork]:
+    tools = shell.tools()
+    worked = a_work(tenant, tools)
+    try:
+        yield worked
+    finally:
+        worked.close()
+        tools.ledger.close()
+
+
+def lived(folder: Path) -> tuple[Shell, TenantId]:
+    """A collector of one host, whose three findings made an incident that has been closed."""
+    shell = Shell(folder)
+    tenant = shell.init()
+    live(shell, tenant, Sealing(tenant))
+    return shell, tenant
+
+
+def live(shell: Shell, tenant: TenantId, host: Sealing) -> None:
+    shell.append(tenant, *[host.seal(one) for one in three_that_belong_together()])
+    with working(shell, tenant) as worked:
+        settle(shell, worked)
+
+
+def settle(shell: Shell, worked: TenantWork) -> None:
+    """Work through everything, then let a quiet hour pass."""
+    until_idle(worked)
+    for _ in range(3):
+        shell.clock.forward(QUIET_S)
+        worked.tick()
+        until_idle(worked)
+    shell.clock.forward(2)
+    worked.tick()
+
+
+def a_verdict(state: CheckState = CheckState.FAIL) -> Finding:
+    """What a host says of the first check we ship."""
+    spec = builtin_pack().checks[0]
+    check = Check(
+        id=spec.id,
+        version=spec.version,
+        state=state,
+        reason="",
+        evidence=(),
+        max_age=QUIET_S * 100 * NS_PER_S,
+        interval=QUIET_S * NS_PER_S,
+    )
+    return a_detection(
+        9, rule=spec.id, kind=FindingKind.COMPLIANCE, check=check, severity=Severity.LOW
+    )

@@ -1,8 +1,7 @@
 import gc
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,11 @@ from collector.ledger.ports import Mark, Outcome, Seal
 from collector.ledger.proofs import Proofs
 from collector.ledger.sqlite import SqliteLedger
 from collector.ports import AdmittedBatch
-from collector.tenantwork import TenantWork, Tools
+from collector.tenantwork import Tools
 from proto.model import Incident, IncidentStatus, Record, Score
 from proto.tlog import PROOF_SIZE_BYTES_MAX
 from tests.collector.shell import (
+    QUIET_S,
     Sealing,
     Shell,
     a_detection,
@@ -29,49 +29,15 @@ from tests.collector.shell import (
     admitted,
     derived,
     dump,
+    live,
+    lived,
+    settle,
     three_that_belong_together,
     until_idle,
+    working,
 )
 
 PROJECTIONS = ("index", "correlate", "comply")
-# Longer than the window of every rule, and than scores wait to settle.
-QUIET_S = 3600
-
-
-@contextmanager
-def working(shell: Shell, tenant: TenantId) -> Iterator[TenantWork]:
-    tools = shell.tools()
-    worked = a_work(tenant, tools)
-    try:
-        yield worked
-    finally:
-        worked.close()
-        tools.ledger.close()
-
-
-def lived(folder: Path) -> tuple[Shell, TenantId]:
-    """A collector of one host, whose three findings made an incident that has been closed."""
-    shell = Shell(folder)
-    tenant = shell.init()
-    live(shell, tenant, Sealing(tenant))
-    return shell, tenant
-
-
-def live(shell: Shell, tenant: TenantId, host: Sealing) -> None:
-    shell.append(tenant, *[host.seal(one) for one in three_that_belong_together()])
-    with working(shell, tenant) as worked:
-        settle(shell, worked)
-
-
-def settle(shell: Shell, worked: TenantWork) -> None:
-    """Work through everything, then let a quiet hour pass."""
-    until_idle(worked)
-    for _ in range(3):
-        shell.clock.forward(QUIET_S)
-        worked.tick()
-        until_idle(worked)
-    shell.clock.forward(2)
-    worked.tick()
 
 
 def findings(shell: Shell, tenant: TenantId) -> list[dict[str, object]]:
