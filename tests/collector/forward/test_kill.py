@@ -1,6 +1,7 @@
 """Killed at any moment, the forwarder loses nothing, and what comes twice has the same id."""
 
 import asyncio
+import functools
 import os
 import random
 import subprocess
@@ -42,9 +43,9 @@ async def test_kill_9_at_random_moments_loses_nothing_and_renames_nothing(
     async with HecReceiver() as receiver:
         receiver.wait_s = 0.004
         for _ in range(fault_count):
-            before = receiver.requests
+            seen = receiver.requests
             child = started(tmp_path, receiver.url)
-            await eventually(lambda before=before: receiver.requests > before)
+            await eventually(functools.partial(has_asked, receiver, seen))
             await asyncio.sleep(rng.uniform(0, 0.05))
             child.kill()
             child.wait()
@@ -62,6 +63,10 @@ async def test_kill_9_at_random_moments_loses_nothing_and_renames_nothing(
     assert 0 < at_last_kill < len(uids)
     # Each kill repeats at most what was under way: four payloads of 25 events, in two rounds.
     assert sum(counts.values()) - len(uids) <= fault_count * 2 * 4 * 25
+
+
+def has_asked(receiver: HecReceiver, before: int) -> bool:
+    return receiver.requests > before
 
 
 def all_ids() -> set[str]:

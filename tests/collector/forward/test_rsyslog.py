@@ -116,7 +116,7 @@ class Rsyslog:
 
 @contextmanager
 def rsyslog(pytestconfig: pytest.Config, home: Path, driver: str) -> Iterator[Rsyslog]:
-    root = extracted(pytestconfig.cache.mkdir("debian"), *PACKAGES)  # type: ignore[union-attr]
+    root = extracted(pytestconfig.cache.mkdir("debian"), *PACKAGES)
     receiver = Rsyslog(home, root, driver)
     receiver.start()
     try:

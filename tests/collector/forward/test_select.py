@@ -89,8 +89,8 @@ def test_the_least_severity_holds_for_findings_and_incidents_and_spares_the_unkn
     severity_min: str,
 ) -> None:
     wanted = Filter(severity_min=severity_min)  # type: ignore[arg-type]
-    records = [a_finding(severity=severity) for severity in Severity]
-    records += [an_incident(severity=severity) for severity in Severity]  # type: ignore[list-item]
+    records: list[Record] = [a_finding(severity=severity) for severity in Severity]
+    records += [an_incident(severity=severity) for severity in Severity]
 
     found = select(an_admitted_batch(*records, a_health(), a_drop(), derived=True), wanted)
 

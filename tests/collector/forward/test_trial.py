@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from collector.forward.errors import NoSuchDestination, SinkMisconfigured
+from collector.forward.settings import AnyDestination
 from collector.forward.sinks.splunk_hec import HecSink
 from collector.forward.sinks.syslog import SyslogSink
 from collector.forward.states import State
@@ -89,7 +90,7 @@ async def test_a_trial_ends_when_nothing_more_is_known(tmp_path: Path) -> None:
 
 
 def test_a_destination_is_found_by_name(tmp_path: Path) -> None:
-    destinations = [a_hec(tmp_path), a_file(tmp_path / "out")]
+    destinations: list[AnyDestination] = [a_hec(tmp_path), a_file(tmp_path / "out")]
 
     assert named(destinations, "file") is destinations[1]
     with pytest.raises(NoSuchDestination, match="known: splunk, file"):

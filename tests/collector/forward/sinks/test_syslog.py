@@ -143,7 +143,7 @@ async def test_a_peer_that_does_not_read_holds_the_cursor(
 ) -> None:
     with a_receiver(authority) as receiver:
         big = BatchLimits(events_max=1000, size_bytes_max=1_000_000, wait_s_max=0)
-        patience = Patience(send_timeout_s=0.3, retry_wait_s_first=0.01, retry_wait_s_max=0.02)
+        patience = Patience(send_timeout_s=0.1, retry_wait_s_first=0.01, retry_wait_s_max=0.02)
         destination = where(authority, receiver, batch=big, patience=patience)
         clock = FakeClock()
         sink = SyslogSink(destination, clock)
