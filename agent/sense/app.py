@@ -118,6 +118,8 @@ class Parts(Struct, kw_only=True):
     statements: StatementDesk
     sealing: SealingSettings
     door_group: int | None = None
+    # Not epoll: a descriptor that was closed and came again under its number must be seen.
+    selector: Callable[[], selectors.BaseSelector] = selectors.PollSelector
 
 
 class Sense:
@@ -136,8 +138,7 @@ class Sense:
         self._sealed_at = 0
         self._health: dict[str, model.HealthState] = {}
         self._shown: dict[str, Visible] = {}
-        # Not epoll: a descriptor that was closed and came again under its number must be seen.
-        self._selector = selectors.PollSelector()
+        self._selector = parts.selector()
         self._watched: dict[int, int] = {}
         self._sealer: Sealer | None = None
         self._actions: Mapping[type, Callable[[Any], None]] = {
@@ -221,16 +222,20 @@ class Sense:
 
     def stop(self) -> None:
         """Seal what is open, note the clean end and close every source."""
-        for sensor in self._p.sensors.values():
-            sensor.stop()
         if self._p.content is not None:
             self._p.content.stop()
+        now = self._clock.boot_ns()
+        if self._unsaved:
+            self._store(now)
+        # Sources are closed after the last header has stated what they saw.
+        self._seal(now)
         try:
-            self._seal(self._clock.boot_ns())
             if not self._unsaved:
                 self._p.outbox.stop(self._cursors())
         except OutboxError as error:
-            log.warning("last batch not stored", reason=str(error))
+            log.warning("clean end not noted", reason=str(error))
+        for sensor in self._p.sensors.values():
+            sensor.stop()
         if self._p.door is not None:
             self._p.door.close()
         self._p.outbox.close()
@@ -308,8 +313,16 @@ class Sense:
             is_ready = any(descriptor in ready for descriptor in sensor.descriptors())
             if not is_ready and (due is None or due > now):
                 continue
-            self._take(sensor.poll(now + POLL_SLICE_MS * NS_PER_MS))
+            self._take(sensor.poll(self._slice_end(now)))
             self._note_health(name, sensor)
+            # What one source found does not wait until all the others have been read.
+            self._seal_if_due()
+
+    def _slice_end(self, now: int) -> int:
+        """Return when a source has to be left: soon, and before something open is due."""
+        end = now + POLL_SLICE_MS * NS_PER_MS
+        due = None if self._unsaved else self._open.due()
+        return end if due is None else max(now + NS_PER_MS, min(due, end))
 
     def _poll_content(self, ready: set[int]) -> None:
         content = self._p.content
@@ -401,6 +414,8 @@ class Sense:
         if self._unsaved:
             self._store(now)
             return
+        for name, sensor in self._p.sensors.items():
+            self._note_health(name, sensor)
         batches = self._open.take()
         dropped = self._p.outbox.undeclared()
         if not batches and (is_heartbeat or dropped):
@@ -500,7 +515,11 @@ class Sense:
             return
         # Reading a segment back takes time, so whoever cries damage is heard now and then.
         self._examine_at = now + EXAMINE_S * NS_PER_S
-        count = self._p.outbox.examine(segment)
+        try:
+            count = self._p.outbox.examine(segment)
+        except OutboxError as error:
+            log.warning("segment not examined", reason=str(error))
+            return
         if count:
             log.warning("batches damaged on disk", segment=frame.segment, batches=count)
 

@@ -24,7 +24,7 @@ from msgspec import Meta, Struct
 
 from agent.errors import OutboxFailed
 from agent.segments import SegmentId
-from proto.model import DroppedRange, Hash32, Id16
+from proto.model import DroppedRange, Hash32, Id16, Priority
 from runtime.files import fsync_dir, write_atomic
 
 _PREFIX = struct.Struct(">III")
@@ -94,6 +94,9 @@ class Stopped(Struct, frozen=True, tag=6, array_like=True):
 
     cursors: Annotated[dict[str, bytes], Meta(max_length=64)]
 
+
+# In `Freed`: what was dropped did not lie in a segment.
+NO_SEGMENT = SegmentId(0, Priority.LOW)
 
 # A file as it is mapped, or a copy of it.
 Bytes = bytes | mmap.mmap

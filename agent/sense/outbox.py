@@ -21,6 +21,7 @@ from agent.segments import FRAME_BYTES, SEGMENT_BYTES, SegmentId
 from agent.sense import recovery
 from agent.sense.chains import Chains, Link
 from agent.sense.headers import (
+    NO_SEGMENT,
     Committed,
     Declared,
     Freed,
@@ -148,7 +149,8 @@ class Outbox:
 
         Raises:
             OutboxError: one of the two below.
-            OutboxFull: no room even after eviction; nothing was kept.
+            OutboxFull: no room even after eviction; nothing was kept. With something urgent among
+                the batches, only for want of room for that: the others are declared dropped.
             OutboxFailed: a write or sync failed; nothing counts as kept. The same batches may be
                 committed again and go to new segments.
         """
@@ -162,9 +164,18 @@ class Outbox:
         self, batches: Sequence[SealedBatch], cursors: Mapping[str, bytes], boot_clock: int
     ) -> None:
         placed: list[tuple[Segment, SealedBatch, int, int]] = []
+        given_up: list[DroppedRange] = []
+        is_urgent = any(batch.priority is Priority.HIGH for batch in batches)
         for batch in batches:
             payload = codec.encode_envelope(batch.header, batch.signature, batch.body)
-            segment = self._segment_for(batch, len(payload))
+            try:
+                segment = self._segment_for(batch, len(payload))
+            except OutboxFull:
+                if not is_urgent or batch.priority is Priority.HIGH:
+                    raise
+                # What is urgent does not wait for room for the rest: the rest is declared dropped.
+                given_up.append(_evicted(batch))
+                continue
             placed.append(
                 (segment, batch, self._store.write(segment, batch.seq, payload), len(payload))
             )
@@ -187,8 +198,10 @@ class Outbox:
             for segment, batch, offset, length in placed
         )
         stated = (Declared(tuple(self._declaring)),) if self._declaring else ()
-        self._log_waiting(Committed(sealed, dict(cursors), boot_clock), *stated)
+        dropped = (Freed(NO_SEGMENT, tuple(given_up)),) if given_up else ()
+        self._log_waiting(Committed(sealed, dict(cursors), boot_clock), *stated, *dropped)
         self._declaring = []
+        self._undeclared.extend(given_up)
         for segment, batch, _, _ in placed:
             self._chains.add(Link(batch.epoch, batch.seq, batch.hash), segment.id, batch.records)
         for segment in touched:
@@ -398,6 +411,18 @@ class Outbox:
 
 def _without_ranges(note: Note) -> Note:
     return Freed(note.segment, ()) if isinstance(note, Freed) else note
+
+
+def _evicted(batch: SealedBatch) -> DroppedRange:
+    return DroppedRange(
+        reason=DropReason.EVICTED,
+        epoch=batch.epoch,
+        first_seq=batch.seq,
+        last_seq=batch.seq,
+        last_header_hash=batch.hash,
+        batches=1,
+        records=batch.records,
+    )
 
 
 def _age(segment: Segment) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated
 from msgspec import Meta, Struct, structs
 
 from proto import codec
+from proto.errors import WireError
 from proto.model import Finding, Observation, Process, Thing
 
 
@@ -48,7 +49,11 @@ class Recorder:
         for observation in (trigger, *reversed(self._ring)):
             if observation is not trigger and not _is_related(observation, trigger, related):
                 continue
-            record = codec.encode_record(structs.replace(observation, finding_key=finding.key))
+            try:
+                record = codec.encode_record(structs.replace(observation, finding_key=finding.key))
+            except WireError:
+                # The finding stands; what could not be sent of its surroundings is not kept back.
+                continue
             if len(record) > room:
                 break
             room -= len(record)

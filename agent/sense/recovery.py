@@ -16,6 +16,7 @@ from agent.errors import DoorError, OutboxFailed, SegmentDamaged
 from agent.segments import FRAME_BYTES, Entry, SegmentId
 from agent.sense.chains import Chains, Link
 from agent.sense.headers import (
+    NO_SEGMENT,
     Committed,
     Declared,
     Freed,
@@ -30,7 +31,7 @@ from agent.sense.segstore import Segment, SegmentStore
 from proto import codec, envelope
 from proto.envelope import PayloadType, Verifier
 from proto.errors import WireError
-from proto.model import DroppedRange, DropReason, Priority
+from proto.model import DroppedRange, DropReason
 
 
 class Recovered(Struct, frozen=True):
@@ -89,7 +90,8 @@ class _Replay:
                 self._receipt(note)
             case Freed():
                 self.highest = max(note.segment.number, self.highest)
-                self.chains.drop(note.segment, DropReason.EVICTED)
+                if note.segment != NO_SEGMENT:
+                    self.chains.drop(note.segment, DropReason.EVICTED)
                 self.ends.pop(note.segment, None)
                 self.undeclared.extend(note.dropped)
             case Declared():
@@ -352,7 +354,7 @@ def compact(log: HeaderLog, keep: Keep, undeclared: Sequence[DroppedRange]) -> N
         for at, note in enumerate(log.notes())
         if (kept := _compacted(note, keep, is_new=at >= since, is_last=at in wanted)) is not None
     )
-    rest = (Freed(SegmentId(0, Priority.LOW), tuple(undeclared)),) if undeclared else ()
+    rest = (Freed(NO_SEGMENT, tuple(undeclared)),) if undeclared else ()
     log.rewrite(chain(notes, rest))
 
 
