@@ -1,7 +1,7 @@
 """Which records of a batch are forwarded, and what each weighs. Pure.
 
-Forwarded: findings whose disposition is alert (signals on request, shadow never), incident
-revisions, changes of health, and drops that mean blindness or loss; suppressed repeats are no loss.
+Forwarded: findings whose disposition is alert, and the end of any (signals on request, shadow
+never), incident revisions, changes of health, and drops that mean blindness or loss; suppressed repeats are no loss.
 An incident counts only in the collector's own batches: no agent can send one.
 """
 
@@ -14,6 +14,7 @@ from collector.forward.event import Checkpoint, Event, EventKind, Origin, Subjec
 from collector.forward.settings import Filter
 from collector.ports import AdmittedBatch
 from proto.model import (
+    Activity,
     Disposition,
     Drop,
     DropReason,
@@ -64,6 +65,9 @@ class _Wish(Struct, frozen=True):
             return False
         match told.subject:
             case Finding() as finding:
+                # Whoever was told of a failure is told of its end, however little that weighs.
+                if finding.activity is Activity.CLOSE:
+                    return finding.disposition is not Disposition.SHADOW
                 is_quiet = finding.disposition is Disposition.SIGNAL and not self.signals
                 return not is_quiet and finding.severity in self.severities
             case Incident() as incident:

@@ -8,6 +8,7 @@ from collector.forward.event import Checkpoint, EventKind, Origin, Place
 from collector.forward.select import checkpoint_event, event_at, select, trial_event
 from collector.forward.settings import Filter
 from proto.model import (
+    Activity,
     Audit,
     Disposition,
     Drop,
@@ -169,3 +170,14 @@ def test_every_trial_has_an_id_of_its_own() -> None:
 
     assert trial_event(origin, NOW).uid != trial_event(origin, NOW + 1).uid
     assert trial_event(origin, NOW).through is None
+
+
+def test_the_end_of_a_finding_is_told_to_whoever_was_told_of_it() -> None:
+    closed = a_finding(
+        activity=Activity.CLOSE, disposition=Disposition.SIGNAL, severity=Severity.INFORMATIONAL
+    )
+    shadow = a_finding(activity=Activity.CLOSE, disposition=Disposition.SHADOW)
+
+    events = select(an_admitted_batch(closed, shadow), Filter(severity_min="high"))
+
+    assert len(events) == 1
