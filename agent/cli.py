@@ -5,16 +5,20 @@ Results go to standard output, everything else to standard error. Exit codes: 0 
 refused, 7 locked.
 """
 
-import argparse
 import importlib
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
-from agent import __version__
-from agent.settings import DEFAULT_PATH
+from agent import DEFAULT_PATH, __version__
+from agent.lean import without
 from runtime.errors import VedetteError
+
+if TYPE_CHECKING:
+    import argparse
 
 # Command: the module that runs it, what it does, and an example. Modules are imported on use, so
 # that a command costs what it needs.
@@ -78,9 +82,19 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
 }
 
+# What a daemon's libraries look for and do as well without, megabytes each: type hints for Pythons
+# older than ours; asyncio's TLS, where gRPC brings its own; a second OpenSSL for a few digests.
+DONE_WITHOUT: dict[str, tuple[str, ...]] = {
+    "sense": ("typing_extensions",),
+    "ship": ("ssl", "_ssl", "_hashlib"),
+}
 
-def parser(command: str | None = None) -> argparse.ArgumentParser:
+
+def parser(command: str | None = None) -> "argparse.ArgumentParser":
     """Return the parser, with the options of one command filled in."""
+    # A daemon started in the usual way is spared it.
+    import argparse  # noqa: PLC0415
+
     top = argparse.ArgumentParser(
         prog="vedette-agent",
         description="The edge sensor agent: sees, matches offline, seals and ships.",
@@ -88,7 +102,7 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"vedette-agent {__version__}")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (module, text, example) in COMMANDS.items():
+    for name, (_, text, example) in COMMANDS.items():
         sub = subparsers.add_parser(name, help=text, description=text, epilog=f"example: {example}")
         sub.add_argument(
             "--config",
@@ -98,7 +112,7 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
             help=f"configuration file (default {DEFAULT_PATH}, where it exists)",
         )
         if name == command:
-            importlib.import_module(module).add_arguments(sub)
+            _load(command).add_arguments(sub)
     return top
 
 
@@ -106,9 +120,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in words if word in COMMANDS), None)
-    args = parser(command).parse_args(words)
+    args = _plain(words) or parser(command).parse_args(words)
     try:
-        return int(importlib.import_module(COMMANDS[args.command][0]).run(args))
+        return int(_load(args.command).run(args))
     except VedetteError as error:
         sys.stderr.write(f"vedette-agent: {error.message}\n")
         if error.hint:
@@ -120,3 +134,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _plain(words: Sequence[str]) -> "argparse.Namespace | None":
+    """Return the arguments of a daemon that has none but its configuration, else None."""
+    match words:
+        case [command] if command in DONE_WITHOUT:
+            config = None
+        case [command, "--config", path] if command in DONE_WITHOUT and path[:1] != "-":
+            config = Path(path)
+        case _:
+            return None
+    return cast("argparse.Namespace", SimpleNamespace(command=command, config=config))
+
+
+def _load(command: str) -> ModuleType:
+    if command not in DONE_WITHOUT:
+        return importlib.import_module(COMMANDS[command][0])
+    with without(DONE_WITHOUT[command]):
+        return importlib.import_module(COMMANDS[command][0])

@@ -6,7 +6,6 @@ from msgspec import Meta, Struct
 
 from runtime.logs import Level, Style
 
-DEFAULT_PATH = "/etc/vedette/agent.toml"
 ENVIRONMENT_PREFIX = "VEDETTE"
 
 

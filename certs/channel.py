@@ -5,12 +5,50 @@ that crashes the process. A new certificate means a new listener beside the old 
 ``certs.tls_floor``'s business; the enforcement point asks again for each call.
 """
 
+from typing import Protocol
+
 import grpc
 import msgspec
 
-from certs.errors import AuthorityUnusable
-from certs.p256 import P256Key
+from certs.errors import AuthorityUnusable, KeyUnusable
 from certs.tls_floor import require_tls_13
+
+_PEM_BEGIN = b"-----BEGIN PRIVATE KEY-----\n"
+_PEM_END = b"\n-----END PRIVATE KEY-----\n"
+
+
+class PrivateKey(Protocol):
+    """A key that can be handed to gRPC: `certs.p256.P256Key`, or one as it was stored."""
+
+    def to_pem(self) -> bytes:
+        """Return the key as PKCS #8 PEM."""
+        ...
+
+
+class StoredKey:
+    """A private key passed on as it was stored; who only shows it needs no library to read it.
+
+    Args:
+        pem: one unencrypted PKCS #8 block; gRPC refuses what is inside when it is no key.
+
+    Raises:
+        KeyUnusable: not such a block.
+    """
+
+    __slots__ = ("_pem",)
+
+    def __init__(self, pem: bytes) -> None:
+        is_one = pem.count(_PEM_BEGIN) == 1 and pem.count(_PEM_END) == 1
+        if not (is_one and pem.startswith(_PEM_BEGIN) and pem.endswith(_PEM_END)):
+            raise KeyUnusable("not an unencrypted PEM private key")
+        self._pem = pem
+
+    def to_pem(self) -> bytes:
+        """Return the key as PKCS #8 PEM."""
+        return self._pem
+
+    def __repr__(self) -> str:
+        return "StoredKey()"
 
 
 class TlsIdentity(msgspec.Struct, frozen=True):
@@ -22,7 +60,7 @@ class TlsIdentity(msgspec.Struct, frozen=True):
     """
 
     chain_pem: bytes
-    key: P256Key
+    key: PrivateKey
 
 
 def server_credentials(

@@ -1,5 +1,8 @@
 """Ed25519, and nothing else: every host pays for what is imported here.
 
+The library behind it is loaded by the first signature made or verified. The agent's networked half
+only names keys, and so never pays the 6 MiB.
+
 A key that verifies more than its owner signed is refused when it is made, not when it is used:
 points of small order (a signature under one verifies almost anything) and encodings of a number
 that is not reduced (two spellings of one key would be two key ids).
@@ -7,13 +10,18 @@ that is not reduced (two spellings of one key would be two key ids).
 Source: RFC 8032 section 5.1.3 and 5.1.7.
 """
 
-import hashlib
-from typing import Self
+# ruff: noqa: PLC0415  (as above)
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+import hashlib
+from typing import TYPE_CHECKING, Self
 
 from certs.errors import BadSignature, KeyUnusable
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
 
 KEY_BYTES = 32
 SIGNATURE_BYTES = 64
@@ -54,7 +62,7 @@ class VerifyKey:
         if y in _SMALL_ORDER_Y:
             raise KeyUnusable("the Ed25519 public key has a small order")
         self.raw = bytes(raw)
-        self._key = Ed25519PublicKey.from_public_bytes(self.raw)
+        self._key: Ed25519PublicKey | None = None
 
     @property
     def key_id(self) -> bytes:
@@ -67,10 +75,19 @@ class VerifyKey:
         Raises:
             BadSignature: it is not.
         """
+        from cryptography.exceptions import InvalidSignature
+
+        key = self._key or self._native()
         try:
-            self._key.verify(signature, data)
+            key.verify(signature, data)
         except InvalidSignature as error:
             raise BadSignature("the signature does not verify") from error
+
+    def _native(self) -> "Ed25519PublicKey":
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        self._key = Ed25519PublicKey.from_public_bytes(self.raw)
+        return self._key
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, VerifyKey) and other.raw == self.raw
@@ -87,13 +104,15 @@ class SigningKey:
 
     __slots__ = ("_key", "public")
 
-    def __init__(self, key: Ed25519PrivateKey) -> None:
+    def __init__(self, key: "Ed25519PrivateKey") -> None:
         self._key = key
         self.public = VerifyKey(key.public_key().public_bytes_raw())
 
     @classmethod
     def generate(cls) -> Self:
         """Return a new key from the system's randomness."""
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
         return cls(Ed25519PrivateKey.generate())
 
     @classmethod
@@ -105,6 +124,8 @@ class SigningKey:
         """
         if len(raw) != KEY_BYTES:
             raise KeyUnusable(f"an Ed25519 private key has 32 bytes, this one {len(raw)}")
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
         return cls(Ed25519PrivateKey.from_private_bytes(raw))
 
     def sign(self, data: bytes) -> bytes:

@@ -5,7 +5,6 @@ is not known is an error that says which one may have been meant. No secret belo
 ``show`` prints them as they are.
 """
 
-import difflib
 import json
 import re
 import tomllib
@@ -191,6 +190,8 @@ def _child(kind: object, key: str) -> object:
 
 def _nearest(name: str, section: object) -> str:
     known = sorted(_fields(section))
+    import difflib  # noqa: PLC0415  (only a mistake pays for it)
+
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"did you mean {close[0]}?"

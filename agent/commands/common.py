@@ -1,17 +1,20 @@
 """What commands share: settings, rows and tables."""
 
-import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from agent import DEFAULT_PATH
 from agent.config import AgentSettings, read_settings
-from agent.settings import DEFAULT_PATH
 from proto.rows import lines
 
+if TYPE_CHECKING:
+    import argparse
 
-def settings_of(args: argparse.Namespace) -> AgentSettings:
+
+def settings_of(args: "argparse.Namespace") -> AgentSettings:
     """Return the effective settings of a command.
 
     Raises:
@@ -21,7 +24,7 @@ def settings_of(args: argparse.Namespace) -> AgentSettings:
     return read_settings(named or Path(DEFAULT_PATH), dict(os.environ), missing_ok=named is None)
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: "argparse.ArgumentParser") -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
 

@@ -1,12 +1,13 @@
 """``sense``: the privileged half as a process."""
 
-import argparse
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.commands.common import settings_of
 from agent.layout import make_directories, owners
+from agent.lean import settle
 from agent.privileges import become, drop, seal_privileges
 from agent.sense import wiring
 from proto.model import Split
@@ -15,6 +16,9 @@ from runtime.files import FileLock
 from runtime.logs import configure, logger
 from runtime.supervise import NOTIFY_FD, Notifier, die_with_parent
 
+if TYPE_CHECKING:
+    import argparse
+
 KEEP = ("dac_read_search", "sys_ptrace", "audit_read", "net_admin")
 # Only opening the sources needs these.
 DROP_AFTER_START = ("net_admin",)
@@ -22,12 +26,12 @@ DROP_AFTER_START = ("net_admin",)
 log = logger(__name__)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: "argparse.ArgumentParser") -> None:
     """Describe the command; it has no options of its own."""
     del parser
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: "argparse.Namespace") -> int:
     """Sense until a signal.
 
     Raises:
@@ -61,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(number, stop)
     sense.start()
     drop(DROP_AFTER_START)
+    settle()
     notifier.ready()
     sense.run(wake=reading)
     notifier.stopping()

@@ -1,17 +1,18 @@
 """``ship``: the networked half as a process."""
 
-import argparse
 import asyncio
 import os
 import secrets
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from agent import DEFAULT_PATH
 from agent.layout import owners
+from agent.lean import settle
 from agent.privileges import become, seal_privileges
-from agent.settings import DEFAULT_PATH, SharedSettings
+from agent.settings import SharedSettings
 from agent.ship import wiring
 from proto.model import Split
 from runtime.clock import SystemClock
@@ -19,15 +20,18 @@ from runtime.logs import configure
 from runtime.settings import load
 from runtime.supervise import NOTIFY_FD, Notifier, die_with_parent
 
+if TYPE_CHECKING:
+    import argparse
+
 _OTHER_HALF = "VEDETTE__SENSE__"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: "argparse.ArgumentParser") -> None:
     """Describe the command; it has no options of its own."""
     del parser
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: "argparse.Namespace") -> int:
     """Ship until a signal.
 
     Raises:
@@ -48,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if parent:
         die_with_parent(parent)
     ship = wiring.build(settings, SystemClock(), secrets.SystemRandom().random)
+    settle()
     asyncio.run(_until_signal(ship.run, notifier))
     return 0
 

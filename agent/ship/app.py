@@ -34,9 +34,9 @@ from agent.ship import collector
 from agent.ship.credentials import Credentials, load_credentials, save_identity
 from agent.ship.door import DoorClient
 from agent.ship.metrics import MetricsServer
+from agent.ship.newkey import make_key
 from agent.ship.reader import OutboxReader
 from agent.ship.uplink import Session, UplinkCounts, channel_options
-from certs.p256 import P256Key
 from certs.trust import Trust
 from proto.content.names import MISSING
 from proto.model import StatementKind
@@ -258,14 +258,14 @@ class Ship:
         channel = self._channel
         if channel is None:
             raise Unreachable("not connected")
-        key = P256Key.generate()
-        csr, spki = _request(key)
+        made = await make_key()
         nonce = await collector.challenge(channel)
-        signed = await self._ask_signature(SignRequest(0, StatementKind.RENEW, spki, nonce))
-        issued = await collector.renew(channel, csr, (signed.payload, signed.signature))
+        ask = SignRequest(0, StatementKind.RENEW, made.spki_sha256, nonce)
+        signed = await self._ask_signature(ask)
+        issued = await collector.renew(channel, made.csr, (signed.payload, signed.signature))
         directory = Path(self._p.paths.ship)
         now = self._p.clock.wall_ns()
-        save_identity(directory, key, (issued.chain, now, issued.not_after))
+        save_identity(directory, made.key, (issued.chain, now, issued.not_after))
         self._credentials = load_credentials(directory)
         self._jitter = self._p.random()
         log.info("certificate renewed", valid_s=(issued.not_after - now) // NS_PER_S)
@@ -326,12 +326,3 @@ class Ship:
                 self._credentials.not_after / NS_PER_S,
             ),
         )
-
-
-def _request(key: P256Key) -> tuple[bytes, bytes]:
-    """Return a certificate request and the hash of its key."""
-    # Parsing and building X.509 costs 8 MiB that only a renewal needs.
-    from certs.request import create_request, spki_hash  # noqa: PLC0415
-
-    csr = create_request(key)
-    return csr, spki_hash(csr)

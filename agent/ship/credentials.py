@@ -6,9 +6,8 @@ import msgspec
 from msgspec import Struct
 
 from agent.errors import NotEnrolled
-from certs.channel import TlsIdentity
+from certs.channel import PrivateKey, StoredKey, TlsIdentity
 from certs.keyring import read_key_file, write_key_file
-from certs.p256 import P256Key
 from certs.trust import TRUST_BYTES_MAX, Trust
 from runtime.errors import VedetteError
 from runtime.files import write_atomic
@@ -70,7 +69,7 @@ def load_trust(directory: Path) -> Trust:
         ) from error
 
 
-def save_identity(directory: Path, key: P256Key, stored: tuple[bytes, int, int]) -> None:
+def save_identity(directory: Path, key: PrivateKey, stored: tuple[bytes, int, int]) -> None:
     """Keep a key; ``stored`` is its chain, when it was received and when it ends.
 
     Raises:
@@ -95,7 +94,7 @@ def load_credentials(directory: Path) -> Credentials:
     try:
         raw = read_key_file(directory / _KEY)
         stored = msgspec.json.decode(raw, type=StoredIdentity)
-        key = P256Key.from_pem(stored.key.encode())
+        key = StoredKey(stored.key.encode())
     except (VedetteError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise NotEnrolled(
             f"no usable certificate in {directory}", hint="enrol the agent again"

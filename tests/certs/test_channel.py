@@ -14,8 +14,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from certs.channel import TlsIdentity, channel_credentials, server_credentials
-from certs.errors import AuthorityUnusable, IdentityRefused
+from certs.channel import StoredKey, TlsIdentity, channel_credentials, server_credentials
+from certs.errors import AuthorityUnusable, IdentityRefused, KeyUnusable
 from certs.identity import spiffe_uri
 from certs.leaf import PeerReader
 from certs.p256 import P256Key
@@ -257,7 +257,8 @@ def test_the_collectors_authority_cannot_mint_an_agent(port: int) -> None:
 def test_a_leaf_signed_by_a_leaf_is_refused(port: int) -> None:
     agent = an_agent()
     leaf_pem = agent.chain_pem[: -len(PKI.tenant.certificate_pem)]
-    child = an_odd_agent(Odd(), agent.key, leaf_pem)
+    key = P256Key.from_pem(agent.key.to_pem())
+    child = an_odd_agent(Odd(), key, leaf_pem)
 
     assert refused(port, TlsIdentity(child.chain_pem + PKI.tenant.certificate_pem, child.key))
 
@@ -316,3 +317,32 @@ def test_an_empty_root_is_refused_for_it_could_mean_the_systems_own(root: bytes)
         channel_credentials(root)
     with pytest.raises(AuthorityUnusable):
         server_credentials(SERVER, root)
+
+
+def test_a_stored_key_shakes_hands_as_the_key_it_was_stored_from(port: int) -> None:
+    agent = an_agent()
+    stored = TlsIdentity(agent.chain_pem, StoredKey(agent.key.to_pem()))
+
+    peer = call(port, channel_credentials(ROOT, stored))
+
+    assert peer["x509_pem_cert"].encode() in agent.chain_pem
+
+
+@pytest.mark.parametrize(
+    "pem",
+    [
+        b"",
+        b"not a key",
+        b"-----BEGIN " + b"PRIVATE KEY-----\nAAAA",
+        b"-----BEGIN " + b"CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ],
+)
+def test_what_is_no_pem_key_is_not_kept_as_one(pem: bytes) -> None:
+    with pytest.raises(KeyUnusable):
+        StoredKey(pem)
+
+
+def test_a_stored_key_never_prints_its_secret() -> None:
+    pem = P256Key.generate().to_pem()
+
+    assert repr(StoredKey(pem)) == "StoredKey()"
