@@ -27,7 +27,7 @@ class Access(enum.Enum):
 
 
 class Shape(enum.Enum):
-    """How messages go to and fro."""
+    """How many messages go each way."""
 
     ONE_TO_ONE = "one_to_one"
     ONE_TO_MANY = "one_to_many"

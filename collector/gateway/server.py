@@ -118,8 +118,8 @@ class Gateway:
             reader,
             self.registry,
             parts.issuer,
-            agent_places=Places("calls of this agent", settings.stream.streams_per_agent_max),
-            tenant_places=Places("calls of this tenant", settings.stream.streams_per_tenant_max),
+            agent_places=Places("calls of this agent", settings.stream.calls_per_agent_max),
+            tenant_places=Places("calls of this tenant", settings.stream.calls_per_tenant_max),
             clock=parts.clock,
         )
         self._servers: list[grpc.aio.Server] = []

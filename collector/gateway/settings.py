@@ -10,9 +10,10 @@ _Count = Annotated[int, Meta(ge=1)]
 class StreamSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What one agent may ask of the collector."""
 
-    # An agent needs one stream; a second one while the first is found dead, or its certificate new.
-    streams_per_agent_max: _Count = 4
-    streams_per_tenant_max: _Count = 10_000
+    # An agent needs one stream; when another one comes, the oldest is taken for dead.
+    streams_per_agent_max: _Count = 2
+    calls_per_agent_max: _Count = 16
+    calls_per_tenant_max: _Count = 20_000
     # Batches read and not yet answered; twice what an agent sends ahead.
     window_batches_max: _Count = 64
     # A backlog of 512 MiB drains in about a minute, and no agent crowds out the others.

@@ -64,6 +64,11 @@ class Stream:
         self.is_ending = False
         self.reading: asyncio.Task[None] | None = None
 
+    def end(self) -> None:
+        """Read no more; the stream ends when what it has sent is answered."""
+        if self.reading is not None:
+            self.reading.cancel()
+
 
 Ticket = tuple[Stream, bytes]
 
@@ -110,7 +115,7 @@ class Intake:
         self._clock = clock
         self._counts = counts
         self._rates = Rates(settings)
-        self._streams: set[Stream] = set()
+        self._streams: dict[Stream, None] = {}
         self._progress = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._commit: GroupCommit[Ticket] = GroupCommit(
@@ -132,8 +137,7 @@ class Intake:
     def end(self) -> None:
         """Read no more from anyone; every stream ends when what it has sent is answered."""
         for stream in self._streams:
-            if stream.reading is not None:
-                stream.reading.cancel()
+            stream.end()
 
     @property
     def waiting_bytes(self) -> int:
@@ -164,13 +168,24 @@ class Intake:
         stream = Stream(session, Replies(tenant, self._signer, retry_after_ns))
         stream.replies.greet(await self._heads(session))
         stream.news.set()
-        self._streams.add(stream)
+        self._displace(session)
+        self._streams[stream] = None
         self._counts.streams_open += 1
         try:
             await self._serve(stream, call)
         finally:
-            self._streams.discard(stream)
+            del self._streams[stream]
             self._counts.streams_open -= 1
+
+    def _displace(self, session: Session) -> None:
+        """End the oldest of an agent's streams where a new one is one too many.
+
+        A connection that broke without a word is noticed only minutes later; an agent that comes
+        again must not find its own ghosts in its way.
+        """
+        own = [one for one in self._streams if one.session.identity == session.identity]
+        for stream in own[: len(own) - self._settings.streams_per_agent_max + 1]:
+            stream.end()
 
     async def _heads(self, session: Session) -> Sequence[Head]:
         identity = session.identity

@@ -119,7 +119,7 @@ class GroupCommit(Generic[T]):
             self._is_stopping = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join(STOP_WAIT_S_MAX)
+            thread.join(STOP_WAIT_S_MAX / len(self._threads))
         return not any(thread.is_alive() for thread in self._threads)
 
     def has_room(self, tenant: TenantId) -> bool:
@@ -161,8 +161,13 @@ class GroupCommit(Generic[T]):
             while (queue := self._next()) is not None:
                 with self._changed:
                     group = queue.take(self._settings)
-                self._commit(queue.tenant, group)
-                self._finish(queue, group)
+                answer = self._commit(queue.tenant, group)
+                with self._changed:
+                    self._count(queue, -sum(entry.batch.size_bytes for entry in group))
+                # Room before the answer, or who waits for room looks too early and not again; the
+                # queue's next group after it, or answers would overtake each other.
+                self._answered(answer)
+                self._finish(queue)
         except BaseException as error:
             self._failed(error)
             raise
@@ -176,17 +181,15 @@ class GroupCommit(Generic[T]):
                 self._changed.wait()
             return self._scheduled.popleft()
 
-    def _commit(self, tenant: TenantId, group: Sequence[Entry[T]]) -> None:
+    def _commit(self, tenant: TenantId, group: Sequence[Entry[T]]) -> Answer[T]:
         try:
             outcomes = self._ledger.append(tenant, [entry.batch for entry in group])
         except LedgerError as error:
-            self._answered(Answer(tenant, group, (), error))
-            return
-        self._answered(Answer(tenant, group, outcomes))
+            return Answer(tenant, group, (), error)
+        return Answer(tenant, group, outcomes)
 
-    def _finish(self, queue: _Queue[T], group: Sequence[Entry[T]]) -> None:
+    def _finish(self, queue: _Queue[T]) -> None:
         with self._changed:
-            self._count(queue, -sum(entry.batch.size_bytes for entry in group))
             queue.is_scheduled = False
             if queue.entries:
                 self._schedule(queue)

@@ -14,7 +14,7 @@ from collector.gateway.stream import HEADS_MAX, Intake
 from collector.issuer.agents import State
 from collector.ledger.chain import Verdict
 from proto.model import EpochReason, EpochStart
-from tests.collector.gateway.edge import Edge, a_domain, an_edge
+from tests.collector.gateway.edge import PUSH, Edge, Opening, Pushing, a_domain, an_edge
 from tests.collector.sealing import TENANT
 
 PKI = a_domain()
@@ -218,8 +218,27 @@ async def test_an_agent_beyond_its_rate_is_slowed_down_and_loses_nothing(tmp_pat
     assert took > 0.4
 
 
-async def test_an_agent_has_no_more_streams_than_it_may(tmp_path: Path) -> None:
-    limits = StreamSettings(streams_per_agent_max=1)
+async def test_a_new_stream_ends_the_oldest_of_its_agent_and_nobody_elses(edge: Edge) -> None:
+    host, other = edge.host(0), edge.host(1)
+
+    async with host.pushing() as first, other.pushing() as theirs:
+        await asyncio.gather(first.reply(), theirs.reply())
+        async with host.pushing() as second, host.pushing() as third:
+            await asyncio.gather(second.reply(), third.reply())
+            code, _ = await first.status()
+            await third.send(host.agent.seal())
+            receipt = await third.receipt(1)
+            await theirs.send(other.agent.seal())
+            await theirs.receipt(1)
+
+    assert code is grpc.StatusCode.OK
+    assert receipt.seq == 1
+    assert HEADS_MAX < 16
+    assert Intake.push.__doc__
+
+
+async def test_an_agent_has_no_more_calls_than_it_may(tmp_path: Path) -> None:
+    limits = StreamSettings(calls_per_agent_max=1)
     async with an_edge(tmp_path, PKI, GatewaySettings(stream=limits)) as edge:
         host = edge.host()
         async with host.pushing() as first:
@@ -230,5 +249,20 @@ async def test_an_agent_has_no_more_streams_than_it_may(tmp_path: Path) -> None:
             await third.reply()
 
     assert status[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert HEADS_MAX < 16
-    assert Intake.push.__doc__
+
+
+async def test_a_client_that_vanishes_leaves_nothing_behind(edge: Edge) -> None:
+    host = edge.host()
+    channel = host.channel()
+    opening: Opening = channel.stream_stream(PUSH)
+    pushing = Pushing(opening(), host)
+    await pushing.send(*[host.agent.seal([bytes(1000)]) for _ in range(30)])
+    await pushing.reply()
+
+    await channel.close(None)
+    for _ in range(100):
+        await asyncio.sleep(0.02)
+        if not edge.gateway.counts.streams_open:
+            break
+
+    assert edge.gateway.counts.streams_open == 0

@@ -142,6 +142,37 @@ def test_too_much_waiting_is_refused_per_tenant_and_freed_by_the_commit(running:
     assert commit.waiting_bytes == 0
 
 
+def test_there_is_room_again_when_the_answer_comes(running: Start) -> None:
+    """Who waits for room looks once for each answer: it must not be told too early."""
+    ledger, agent = Gate(), AnAgent()
+    rooms: list[bool] = []
+
+    class Looking(Desk):
+        def take(self, answer: Answer[int]) -> None:
+            rooms.append(commit.has_room(TENANT))
+            super().take(answer)
+
+    desk = Looking()
+    commit = running(ledger, desk, CommitSettings(tenant_waiting_bytes_max=1))
+
+    for ticket in range(20):
+        commit.submit(TENANT, Entry(ticket, agent.seal()))
+        desk.wait_for(ticket + 1)
+
+    assert rooms == [True] * 20
+
+
+def test_answers_never_overtake_each_other(running: Start) -> None:
+    ledger, desk, agent = Gate(), Desk(), AnAgent()
+    commit = running(ledger, desk, CommitSettings(writers=8, group_batches_max=1))
+
+    for ticket in range(200):
+        commit.submit(TENANT, Entry(ticket, agent.seal()))
+    desk.wait_for(200)
+
+    assert desk.tickets() == list(range(200))
+
+
 def test_everything_together_is_bounded_too(running: Start) -> None:
     ledger, desk = Gate(), Desk()
     ledger.hold(TENANT)
