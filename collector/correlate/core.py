@@ -1,6 +1,8 @@
 """Whether findings make an incident: pure, over event time, whatever order they arrive in."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 
@@ -11,6 +13,7 @@ from runtime.clock import NS_PER_S
 
 SOURCES_MAX = 256
 ATTACK_MAX = 64
+RULES_MAX = 64
 
 
 class Signal(Struct, frozen=True, order=True):
@@ -20,45 +23,88 @@ class Signal(Struct, frozen=True, order=True):
     ref: RecordRef
     rule: str
     count: int = 1
-    attack: tuple[str, str, str] | None = None
+
+
+class Sources(Struct, frozen=True):
+    """The findings of an episode: how many there are, the first of them, and all techniques."""
+
+    total: int
+    first: Sequence[RecordRef]
+    techniques: Sequence[tuple[str, str, str]]
+
+
+class Span(Struct, frozen=True):
+    """What a stretch of a host's signals adds up to."""
+
+    first: int
+    last: int
+    count: int
+    rules: frozenset[str]
 
 
 class Episode(Struct, frozen=True):
-    """What one incident has said so far; ``number`` counts episodes of a rule and host."""
+    """What one incident has said so far; ``number`` counts episodes of a rule and host.
+
+    ``first`` and ``last`` are as far as it reaches now; ``count`` and ``rules`` are what was told.
+    ``grown`` counts signals that joined since then.
+    """
 
     number: int
     revision: int
     first: int
     last: int
     count: int
-    rules: int
+    rules: frozenset[str]
+    grown: int = 0
     is_open: bool = True
 
 
-def fires(rule: CountRule, signals: Sequence[Signal], at: int) -> tuple[Signal, ...]:
-    """Return the signals of the windows around ``at`` that satisfy the rule; empty for none.
+def fires(rule: CountRule, signals: Sequence[Signal], new: Container[int]) -> tuple[Signal, ...]:
+    """Return the signals of the windows around new ones that satisfy the rule; empty for none.
 
     Args:
         rule: how many, of how many rules, within how long.
-        signals: all that are known of one host around ``at``, in any order.
-        at: event time of the newest arrival, which has to lie in the window.
+        signals: all that are known of one host around the new ones, in any order.
+        new: event times of the newest arrivals, one of which has to lie in the window.
     """
     window = rule.window_s * NS_PER_S
     ordered = sorted(signals)
-    member: set[int] = set()
-    start = 0
+    rules: Counter[str] = Counter()
+    member: list[int] = []
+    start = count = news = 0
     for end, signal in enumerate(ordered):
+        count += signal.count
+        rules[signal.rule] += 1
+        news += signal.event_time in new
         while signal.event_time - ordered[start].event_time > window:
+            gone = ordered[start]
+            count -= gone.count
+            rules -= Counter((gone.rule,))
+            news -= gone.event_time in new
             start += 1
-        inside = ordered[start : end + 1]
-        holds_newest = inside[0].event_time <= at <= signal.event_time
-        is_enough = sum(item.count for item in inside) >= rule.count_min
-        if holds_newest and is_enough and len({i.rule for i in inside}) >= rule.rules_min:
-            member.update(range(start, end + 1))
-    return tuple(ordered[index] for index in sorted(member))
+        if news and count >= rule.count_min and len(rules) >= rule.rules_min:
+            begin_at = max(start, member[-1] + 1 if member else 0)
+            member += range(begin_at, end + 1)
+    return tuple(ordered[index] for index in member)
 
 
-def advance(episode: Episode, found: Sequence[Signal], rules: int) -> Episode | None:
+def runs(rule: CountRule, found: Sequence[Signal]) -> Iterator[Sequence[Signal]]:
+    """Yield what belongs together: signals with no gap of more than a window between them."""
+    start = 0
+    for end in range(1, len(found) + 1):
+        is_last = end == len(found)
+        gap = 0 if is_last else found[end].event_time - found[end - 1].event_time
+        if is_last or gap > rule.window_s * NS_PER_S:
+            yield found[start:end]
+            start = end
+
+
+def is_worth_counting(episode: Episode, found: Sequence[Signal]) -> bool:
+    """Return whether there may be a new revision to tell."""
+    return episode.grown >= episode.count or _has_widened(episode, {s.rule for s in found})
+
+
+def advance(episode: Episode, span: Span) -> Episode | None:
     """Return the episode with a new revision, or None while it is not worth one.
 
     A revision is told when the count has doubled or another rule has joined: an incident that
@@ -66,41 +112,38 @@ def advance(episode: Episode, found: Sequence[Signal], rules: int) -> Episode | 
 
     Args:
         episode: as it was last told.
-        found: every signal of the episode now.
-        rules: how many different rules they are of.
+        span: all of it now.
     """
-    count = sum(signal.count for signal in found)
-    if count < 2 * episode.count and rules <= episode.rules:
+    if span.count < 2 * episode.count and not _has_widened(episode, span.rules):
         return None
     return Episode(
         number=episode.number,
         revision=episode.revision + 1,
-        first=min(signal.event_time for signal in found),
-        last=max(signal.event_time for signal in found),
-        count=count,
-        rules=rules,
+        first=span.first,
+        last=span.last,
+        count=span.count,
+        rules=span.rules,
     )
 
 
-def begin(number: int, found: Sequence[Signal], rules: int) -> Episode:
+def begin(number: int, span: Span) -> Episode:
     """Return a new episode, not told yet."""
     return Episode(
         number=number,
         revision=1,
-        first=min(signal.event_time for signal in found),
-        last=max(signal.event_time for signal in found),
-        count=sum(signal.count for signal in found),
-        rules=rules,
+        first=span.first,
+        last=span.last,
+        count=span.count,
+        rules=span.rules,
     )
 
 
 def incident(
-    rule: CountRule, tenant: bytes, host: bytes, episode: Episode, found: Sequence[Signal]
+    rule: CountRule, tenant: bytes, host: bytes, episode: Episode, made_of: Sources
 ) -> Incident:
     """Return the incident that an episode is, with the findings it is made of."""
     status = IncidentStatus.OPEN if episode.revision == 1 else IncidentStatus.UPDATED
-    techniques = sorted({signal.attack for signal in found if signal.attack is not None})
-    attack = [*rule.attack, *(Attack(*technique) for technique in techniques)]
+    attack = [*rule.attack, *(Attack(*technique) for technique in sorted(made_of.techniques))]
     return Incident(
         uid=incident_uid(tenant, rule.id, host.hex(), episode.number),
         revision=episode.revision,
@@ -114,7 +157,12 @@ def incident(
         last=episode.last,
         count=episode.count,
         hosts=(host,),
-        sources=tuple(signal.ref for signal in found[:SOURCES_MAX]),
+        sources=tuple(made_of.first[:SOURCES_MAX]),
         attack=tuple(dict.fromkeys(attack))[:ATTACK_MAX],
-        sources_omitted=max(0, len(found) - SOURCES_MAX),
+        sources_omitted=max(0, made_of.total - SOURCES_MAX),
     )
+
+
+def _has_widened(episode: Episode, rules: AbstractSet[str]) -> bool:
+    # Names of rules come from hosts: one that makes them up is told of so many times at most.
+    return len(episode.rules) < RULES_MAX and not rules <= episode.rules

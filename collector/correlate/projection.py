@@ -6,13 +6,14 @@ a rebuild has no clock, so when an episode was closed stands in the ledger alone
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 
+import msgspec
 from msgspec import Struct, structs
 
 from certs.identity import TenantId
 from collector.correlate import core
-from collector.correlate.core import Episode, Signal
+from collector.correlate.core import Episode, Signal, Sources, Span
 from collector.correlate.rules import RULES, CountRule
 from collector.ports import Admitted, AdmittedBatch
 from proto.model import Finding, Incident, IncidentStatus, Record, RecordRef
@@ -29,12 +30,12 @@ CREATE TABLE signals (
 CREATE INDEX signals_by_time ON signals (event_time);
 CREATE TABLE episodes (
     rule TEXT NOT NULL, host BLOB NOT NULL, number INTEGER NOT NULL, revision INTEGER NOT NULL,
-    first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL, rules INTEGER NOT NULL,
-    is_open INTEGER NOT NULL,
+    first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL, rules TEXT NOT NULL,
+    grown INTEGER NOT NULL, is_open INTEGER NOT NULL,
     PRIMARY KEY (rule, host, number)
 ) WITHOUT ROWID;
 """
-# Signals of one host that a single decision looks at; the rest of a flood is only counted.
+# Signals on either side that a single decision looks at; the rest of a flood is only counted.
 SIGNALS_MAX = 2_000
 HORIZON_S = 8 * 86_400
 # How far back an incident that was sealed may lie among a host's episodes.
@@ -58,16 +59,15 @@ class CorrelateProjection(Struct, frozen=True):
         if not batch.trusted:
             return ()
         told: dict[tuple[str, int], Incident] = {}
-        for admitted in batch.records:
-            if not isinstance(admitted.record, Finding):
-                continue
-            for rule in self.rules:
-                if rule.selects(admitted.record):
-                    _note(db, rule, batch, admitted, admitted.record)
-                    found = _judge(db, rule, batch, admitted.record.event_time)
-                    if found is not None:
-                        # Of one batch only the last revision of an incident is told.
-                        told[rule.id, found[0]] = found[1]
+        for rule in self.rules:
+            times = [
+                _note(db, rule, batch, admitted, admitted.record)
+                for admitted in batch.records
+                if isinstance(admitted.record, Finding) and rule.selects(admitted.record)
+            ]
+            # Judged once a batch and not once a finding: a flood must not stop the worker.
+            for number, incident in _judge(db, rule, batch, times):
+                told[rule.id, number] = incident
         return tuple(told.values())
 
     def tick(self, db: sqlite3.Connection, tenant: TenantId, now: int) -> Sequence[Record]:
@@ -91,21 +91,24 @@ class CorrelateProjection(Struct, frozen=True):
         if number is None:
             return
         known = _numbered(db, rule, host, number)
-        found = _signals(db, rule, host, incident.first, incident.last)
+        is_open = incident.status is not IncidentStatus.CLOSED
+        told = (incident.revision, incident.count, is_open)
+        if known is not None and (
+            known.revision > incident.revision
+            or (known.revision, known.count, known.is_open) == told
+        ):
+            return
+        span = _span(db, rule, host, incident.first, incident.last)
         sealed = Episode(
             number=number,
             revision=incident.revision,
             first=incident.first,
             last=incident.last,
             count=incident.count,
-            rules=_rules_in(found),
-            is_open=incident.status is not IncidentStatus.CLOSED,
+            rules=span.rules,
+            is_open=is_open,
         )
-        if known is None or (
-            known.revision <= sealed.revision
-            and structs.replace(known, rules=sealed.rules) != sealed
-        ):
-            _save(db, rule, host, sealed)
+        _save(db, rule, host, sealed)
 
 
 def _note(
@@ -114,7 +117,8 @@ def _note(
     batch: AdmittedBatch,
     admitted: Admitted,
     finding: Finding,
-) -> None:
+) -> int:
+    """Keep a signal; return its event time."""
     ref = admitted.ref
     attack = finding.attack[0] if finding.attack else None
     technique = (attack.version, attack.technique, attack.tactic) if attack else (None, None, None)
@@ -132,30 +136,70 @@ def _note(
             *technique,
         ),
     )
+    return finding.event_time
 
 
 def _judge(
-    db: sqlite3.Connection, rule: CountRule, batch: AdmittedBatch, at: int
-) -> tuple[int, Incident] | None:
-    host = batch.agent.bytes
+    db: sqlite3.Connection, rule: CountRule, batch: AdmittedBatch, times: Sequence[int]
+) -> Iterator[tuple[int, Incident]]:
+    """Yield the incidents, by episode, that a batch's signals open or revise."""
+    host, tenant = batch.agent.bytes, batch.tenant.bytes
     window = rule.window_s * NS_PER_S
-    found = core.fires(rule, _signals(db, rule, host, at - window, at + window), at)
-    if not found:
-        return None
-    known = _episode(db, rule, host, found[0].event_time - window, found[-1].event_time + window)
+    for near in _clusters(sorted(times), 2 * window):
+        new = frozenset(near)
+        fired = core.fires(rule, _around(db, rule, host, near, window), new)
+        for found in core.runs(rule, fired):
+            episode = _follow(db, rule, host, found, new)
+            if episode is not None:
+                made_of = _sources(db, rule, host, episode.first, episode.last)
+                yield episode.number, core.incident(rule, tenant, host, episode, made_of)
+
+
+def _follow(
+    db: sqlite3.Connection,
+    rule: CountRule,
+    host: bytes,
+    found: Sequence[Signal],
+    new: Container[int],
+) -> Episode | None:
+    """Take signals that belong together into their episode; return it when it is to be told."""
+    window = rule.window_s * NS_PER_S
+    first, last = found[0].event_time, found[-1].event_time
+    known = _episode(db, rule, host, first - window, last + window)
     if known is None:
-        number = _next_number(db, rule, host)
-        episode: Episode | None = core.begin(number, found, _rules_in(found))
+        span = _span(db, rule, host, first, last)
+        episode: Episode | None = core.begin(_next_number(db, rule, host), span)
     else:
-        found = _signals(
-            db, rule, host, min(known.first, found[0].event_time),
-            max(known.last, found[-1].event_time),
-        )  # fmt: skip
-        episode = core.advance(known, found, _rules_in(found))
-    if episode is None:
-        return None
-    _save(db, rule, host, episode)
-    return episode.number, core.incident(rule, batch.tenant.bytes, host, episode, found)
+        grown = sum(s.count for s in found if s.event_time in new or not _is_in(known, s))
+        known = structs.replace(
+            known,
+            first=min(known.first, first),
+            last=max(known.last, last),
+            grown=known.grown + grown,
+        )
+        episode = None
+        if core.is_worth_counting(known, found):
+            # What grew is an estimate; counting costs as much as the episode is long.
+            span = _span(db, rule, host, known.first, known.last)
+            episode = core.advance(known, span)
+            known = structs.replace(known, grown=max(0, span.count - known.count))
+        if episode is None:
+            _save(db, rule, host, known)
+    if episode is not None:
+        _save(db, rule, host, episode)
+    return episode
+
+
+def _clusters(times: Sequence[int], gap_max: int) -> Iterator[Sequence[int]]:
+    start = 0
+    for end in range(1, len(times) + 1):
+        if end == len(times) or times[end] - times[end - 1] > gap_max:
+            yield times[start:end]
+            start = end
+
+
+def _is_in(episode: Episode, signal: Signal) -> bool:
+    return episode.first <= signal.event_time <= episode.last
 
 
 def _close(
@@ -163,59 +207,112 @@ def _close(
 ) -> Incident:
     episode = _numbered(db, rule, host, number)
     assert episode is not None  # noqa: S101  (the caller has just read its number)
-    window = rule.window_s * NS_PER_S
-    found = _signals(db, rule, host, episode.first, episode.last + window)
+    span = _span(db, rule, host, episode.first, episode.last + rule.window_s * NS_PER_S)
     closed = structs.replace(
         episode,
         revision=episode.revision + 1,
-        last=max((signal.event_time for signal in found), default=episode.last),
-        count=max(sum(signal.count for signal in found), episode.count),
+        last=max(span.last, episode.last),
+        count=max(span.count, episode.count),
+        grown=0,
         is_open=False,
     )
     _save(db, rule, host, closed)
-    return core.incident(rule, tenant, host, closed, found)
+    made_of = _sources(db, rule, host, closed.first, closed.last)
+    return core.incident(rule, tenant, host, closed, made_of)
 
 
-def _signals(
-    db: sqlite3.Connection, rule: CountRule, host: bytes, first: int, last: int
+def _around(
+    db: sqlite3.Connection, rule: CountRule, host: bytes, near: Sequence[int], window: int
 ) -> tuple[Signal, ...]:
-    rows = db.execute(
-        "SELECT event_time, epoch, seq, place, finding_rule, count, attack_version, technique,"
-        " tactic FROM signals WHERE rule = ? AND host = ? AND event_time BETWEEN ? AND ?"
-        " ORDER BY event_time LIMIT ?",
-        (rule.id, host, first, last, SIGNALS_MAX),
-    )
+    """Return the signals at and around some event times, the nearest ones of a flood."""
+    limit = max(SIGNALS_MAX, rule.count_min)
+    columns = "event_time, epoch, seq, place, finding_rule, count"
+    before = db.execute(
+        f"SELECT {columns} FROM signals WHERE rule = ? AND host = ?"  # noqa: S608  (constant)
+        " AND event_time BETWEEN ? AND ? ORDER BY event_time DESC LIMIT ?",
+        (rule.id, host, near[0] - window, near[-1], limit),
+    ).fetchall()
+    behind = db.execute(
+        f"SELECT {columns} FROM signals WHERE rule = ? AND host = ?"  # noqa: S608  (constant)
+        " AND event_time > ? AND event_time <= ? ORDER BY event_time LIMIT ?",
+        (rule.id, host, near[-1], near[-1] + window, limit),
+    ).fetchall()
     return tuple(
-        Signal(
-            event_time=time,
-            ref=RecordRef(agent=host, epoch=epoch, seq=seq, index=place),
-            rule=finding_rule,
-            count=count,
-            attack=None if technique is None else (version, technique, tactic),
-        )
-        for time, epoch, seq, place, finding_rule, count, version, technique, tactic in rows
+        Signal(time, RecordRef(agent=host, epoch=epoch, seq=seq, index=place), name, count)
+        for time, epoch, seq, place, name, count in (*before, *behind)
     )
+
+
+def _span(db: sqlite3.Connection, rule: CountRule, host: bytes, first: int, last: int) -> Span:
+    """Add up every signal between two times."""
+    rows = db.execute(
+        "SELECT finding_rule, min(event_time), max(event_time), sum(count) FROM signals"
+        " WHERE rule = ? AND host = ? AND event_time BETWEEN ? AND ? GROUP BY finding_rule",
+        (rule.id, host, first, last),
+    ).fetchall()
+    return Span(
+        first=min((row[1] for row in rows), default=first),
+        last=max((row[2] for row in rows), default=last),
+        count=sum(row[3] for row in rows),
+        rules=frozenset(row[0] for row in rows),
+    )
+
+
+def _sources(
+    db: sqlite3.Connection, rule: CountRule, host: bytes, first: int, last: int
+) -> Sources:
+    """Return what an episode between two times is made of."""
+    where = "FROM signals WHERE rule = ? AND host = ? AND event_time BETWEEN ? AND ?"
+    values = (rule.id, host, first, last)
+    ((total,),) = db.execute(f"SELECT count(*) {where}", values)
+    refs = db.execute(
+        f"SELECT epoch, seq, place {where} ORDER BY event_time LIMIT ?",
+        (*values, core.SOURCES_MAX),
+    )
+    techniques = db.execute(
+        f"SELECT DISTINCT attack_version, technique, tactic {where}"
+        " AND technique IS NOT NULL LIMIT ?",
+        (*values, core.ATTACK_MAX),
+    )
+    return Sources(
+        total=total,
+        first=[RecordRef(agent=host, epoch=e, seq=s, index=p) for e, s, p in refs],
+        techniques=techniques.fetchall(),
+    )
+
+
+_COLUMNS = "number, revision, first, last, count, rules, grown, is_open"
 
 
 def _episode(
     db: sqlite3.Connection, rule: CountRule, host: bytes, first: int, last: int
 ) -> Episode | None:
-    row = db.execute(
-        "SELECT number, revision, first, last, count, rules FROM episodes"
-        " WHERE rule = ? AND host = ? AND is_open AND first <= ? AND last >= ?"
-        " ORDER BY number DESC LIMIT 1",
-        (rule.id, host, last, first),
-    ).fetchone()
-    return None if row is None else Episode(*row)
+    return _read_episode(
+        db.execute(
+            f"SELECT {_COLUMNS} FROM episodes"  # noqa: S608  (constant)
+            " WHERE rule = ? AND host = ? AND is_open AND first <= ? AND last >= ?"
+            " ORDER BY number DESC LIMIT 1",
+            (rule.id, host, last, first),
+        )
+    )
 
 
 def _numbered(db: sqlite3.Connection, rule: CountRule, host: bytes, number: int) -> Episode | None:
-    row = db.execute(
-        "SELECT number, revision, first, last, count, rules, is_open FROM episodes"
-        " WHERE rule = ? AND host = ? AND number = ?",
-        (rule.id, host, number),
-    ).fetchone()
-    return None if row is None else structs.replace(Episode(*row[:-1]), is_open=bool(row[-1]))
+    return _read_episode(
+        db.execute(
+            f"SELECT {_COLUMNS} FROM episodes WHERE rule = ? AND host = ? AND number = ?",  # noqa: S608
+            (rule.id, host, number),
+        )
+    )
+
+
+def _read_episode(rows: sqlite3.Cursor) -> Episode | None:
+    row = rows.fetchone()
+    if row is None:
+        return None
+    number, revision, first, last, count, rules, grown, is_open = row
+    names = frozenset(msgspec.json.decode(rules, type=list[str]))
+    return Episode(number, revision, first, last, count, names, grown, bool(is_open))
 
 
 def _number_of(
@@ -239,7 +336,7 @@ def _next_number(db: sqlite3.Connection, rule: CountRule, host: bytes) -> int:
 
 def _save(db: sqlite3.Connection, rule: CountRule, host: bytes, episode: Episode) -> None:
     db.execute(
-        "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO episodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             rule.id,
             host,
@@ -248,11 +345,8 @@ def _save(db: sqlite3.Connection, rule: CountRule, host: bytes, episode: Episode
             episode.first,
             episode.last,
             episode.count,
-            episode.rules,
+            msgspec.json.encode(sorted(episode.rules)).decode(),
+            episode.grown,
             episode.is_open,
         ),
     )
-
-
-def _rules_in(found: Sequence[Signal]) -> int:
-    return len({signal.rule for signal in found})

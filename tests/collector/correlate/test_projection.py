@@ -17,12 +17,14 @@ def a_database() -> sqlite3.Connection:
     return db
 
 
-def failed_logins(count: int, start: int = 0, **batch: object) -> AdmittedBatch:
+def failed_logins(
+    count: int, start: int = 0, step: int = NS_PER_S, **batch: object
+) -> AdmittedBatch:
     findings = [
         a_finding(
             rule=Rule("login.failed"),
             severity=Severity.LOW,
-            event_time=NOW + (start + n) * NS_PER_S,
+            event_time=NOW + start * NS_PER_S + n * step,
         )
         for n in range(count)
     ]
@@ -82,6 +84,45 @@ def test_an_incident_grows_by_revisions_and_closes_when_it_is_quiet() -> None:
     assert {i.uid for i in (first, second, closed)} == {first.uid}
     assert closed.status is IncidentStatus.CLOSED
     assert CORRELATE.tick(db, TENANT, NOW + 2000 * NS_PER_S) == []
+
+
+def test_an_incident_stays_open_while_it_grows_too_slowly_to_be_told() -> None:
+    db = a_database()
+    CORRELATE.apply(db, failed_logins(60))
+    for n in range(1, 11):
+        trickle = failed_logins(1, start=60 + n * 50, position=n + 1)
+        assert CORRELATE.apply(db, trickle) == ()
+        assert CORRELATE.tick(db, TENANT, NOW + (110 + n * 50) * NS_PER_S) == []
+
+    (closed,) = incidents(CORRELATE.tick(db, TENANT, NOW + 2000 * NS_PER_S))
+
+    assert closed.last == NOW + (60 + 10 * 50) * NS_PER_S
+    assert closed.count == 70
+
+
+def test_a_flood_is_counted_to_the_last_finding_and_told_a_dozen_times() -> None:
+    db = a_database()
+    told: list[Incident] = []
+    for n in range(40):
+        told += incidents(
+            CORRELATE.apply(db, failed_logins(200, start=n, position=n + 1, step=5_000_000))
+        )
+
+    (closed,) = incidents(CORRELATE.tick(db, TENANT, NOW + 2000 * NS_PER_S))
+
+    assert len(told) <= 12
+    assert (closed.count, closed.sources_omitted) == (8000, 8000 - 256)
+    assert closed.last > NOW + 39 * NS_PER_S
+
+
+def test_two_bursts_in_one_batch_are_two_incidents() -> None:
+    db = a_database()
+    findings = [*failed_logins(5).records, *failed_logins(5, start=700).records]
+
+    told = incidents(CORRELATE.apply(db, an_admitted_batch(*(f.record for f in findings))))
+
+    assert sorted(one.count for one in told) == [5, 5]
+    assert len({one.uid for one in told}) == 2
 
 
 def test_a_new_burst_after_the_close_is_another_incident() -> None:
