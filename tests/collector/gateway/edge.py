@@ -71,7 +71,7 @@ class Host:
                 PUSH, request_serializer=None, response_deserializer=None
             )
             call: Call = opening()
-            yield Pushing(call, self)
+            yield Pushing(call)
             call.cancel()
 
     async def ask(self, method: str, request: bytes = b"") -> bytes:
@@ -87,9 +87,8 @@ class Host:
 class Pushing:
     """One open batch stream, from the agent's side."""
 
-    def __init__(self, call: Call, host: Host) -> None:
+    def __init__(self, call: Call) -> None:
         self.call = call
-        self.host = host
 
     async def send(self, *batches: SealedBatch) -> None:
         for batch in batches:

@@ -262,7 +262,7 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(edge: Edge) -> None:
     host = edge.host()
     channel = host.channel()
     opening: Opening = channel.stream_stream(PUSH)
-    pushing = Pushing(opening(), host)
+    pushing = Pushing(opening())
     await pushing.send(*[host.agent.seal([bytes(1000)]) for _ in range(30)])
     await pushing.reply()
 
