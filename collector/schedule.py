@@ -2,7 +2,9 @@
 
 import logging
 import sqlite3
+from collections.abc import Sequence
 
+from apscheduler.job import Job
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from collector.feeds.job import run_once
@@ -62,6 +64,10 @@ class Schedule:
     def stop(self) -> None:
         """End; a run under way finishes by itself."""
         self._scheduler.shutdown(wait=False)
+
+    def jobs(self) -> Sequence[Job]:
+        """Return what is scheduled."""
+        return tuple(self._scheduler.get_jobs())
 
     def refresh_feeds(self) -> None:
         """Read, compile and publish; without sources it keeps the signatures fresh."""
