@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from collector.feeds.errors import OfflineKeyNeeded
+from collector.feeds.errors import NotInitialised, OfflineKeyNeeded
 from collector.feeds.keys import (
     INDICATORS,
     OnlineKeys,
@@ -268,6 +268,10 @@ class Publisher:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        if not self._state.is_dir():
+            raise NotInitialised(
+                f"there is no {self._state}", hint="run vedette-collector init first"
+            )
         lock = FileLock(self._state / "lock")
         lock.acquire()
         try:
