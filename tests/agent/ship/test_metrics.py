@@ -1,5 +1,4 @@
 import asyncio
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterable
@@ -8,6 +7,7 @@ import pytest
 
 from agent.doorframes import Sample
 from agent.ship.metrics import METRICS, MetricsServer, render
+from tests.debian import extracted, libraries
 
 SAMPLES = [
     Sample("vedette_agent_findings_total", (("kind", "detection"), ("severity", "high")), 2),
@@ -44,13 +44,17 @@ def test_values_are_rendered_once_a_family_and_unknown_names_never() -> None:
     assert "unknown" not in text
 
 
-def test_promtool_finds_nothing_to_say() -> None:
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not installed (Debian package prometheus)")
+@pytest.mark.slow
+def test_promtool_finds_nothing_to_say(pytestconfig: pytest.Config) -> None:
+    root = extracted(pytestconfig.cache.mkdir("debian"), "prometheus")
     everything = [Sample(name, (), 1) for name in METRICS]
 
     done = subprocess.run(
-        ["promtool", "check", "metrics"], input=render(everything), capture_output=True, check=False
+        [root / "usr/bin/promtool", "check", "metrics"],
+        input=render(everything),
+        capture_output=True,
+        check=False,
+        env=libraries(root),
     )
 
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
