@@ -23,6 +23,8 @@ RAW_BYTES_MAX = 1024 * 1024
 HEADER_BYTES_MAX = 64 * 1024
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 RECORD_BYTES_MAX = 256 * 1024
+# Of the batch header; a reader takes this and every older one.
+HEADER_VERSION = 1
 
 Label = Annotated[str, Meta(max_length=256)]
 Text = Annotated[str, Meta(max_length=8192)]
@@ -510,7 +512,7 @@ class Observable(Struct, frozen=True, tag_field="record", tag="observable"):
 class Evidence(Struct, frozen=True, tag_field="record", tag="evidence"):
     """What one probe read, typed, so that a verdict can be recomputed without the host.
 
-    ``unknown`` is empty when the probe answered, else why it could not; ``facts`` is canonical JSON.
+    ``unknown`` is empty when the probe answered, else says why not; ``facts`` is canonical JSON.
     """
 
     probe: Label

@@ -30,8 +30,6 @@ from proto.note import NoteKey, parse_note
 from proto.record_proof import RecordProof, parse_record_proof, verify_record
 from runtime.errors import Fault, VedetteError
 
-HEADER_VERSION_MAX = 1
-
 
 class Layer(enum.StrEnum):
     """What is checked, in order; the values stand in ``--json``."""
@@ -139,7 +137,7 @@ def _layer(layer: Layer) -> Iterator[None]:
 
 def _open_header(payload: bytes) -> model.Header:
     header = codec.decode_header(payload)
-    if not 0 < header.version <= HEADER_VERSION_MAX:
+    if not 0 < header.version <= model.HEADER_VERSION:
         raise NotProven(
             Layer.HEADER, f"it is of version {header.version}", hint="use a newer release"
         )

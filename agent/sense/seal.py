@@ -15,7 +15,6 @@ from proto import codec, envelope, merkle, model
 from proto.envelope import PayloadType
 from runtime.clock import Clock
 
-HEADER_VERSION = 1
 ZLIB_LEVEL = 1
 
 
@@ -93,7 +92,7 @@ class Sealer:
         body = zlib.compress(raw, ZLIB_LEVEL)
         leaves = merkle.batch_leaves(seed, batch.records)
         header = model.Header(
-            version=HEADER_VERSION,
+            version=model.HEADER_VERSION,
             tenant=self._facts.tenant,
             agent=self._facts.agent,
             key_id=self._facts.key_id,

@@ -27,9 +27,8 @@ from msgspec import Struct, structs
 
 from collector.errors import TooFarAhead
 from proto.errors import Malformed
-from proto.model import DroppedRange, EpochStart, Header
+from proto.model import HEADER_VERSION, DroppedRange, EpochStart, Header
 
-HEADER_VERSION = 1
 SEQ_MAX = 2**63 - 1
 # As many as one receipt can name (`proto.model.Receipt.ahead`).
 AHEAD_BATCHES_MAX = 1024

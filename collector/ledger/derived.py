@@ -20,6 +20,7 @@ from collector.ledger.ports import Mark, Outcome, OwnLedger, OwnPlace, SealedBat
 from proto import codec, envelope, merkle
 from proto.envelope import PayloadType
 from proto.model import (
+    HEADER_VERSION,
     RAW_BYTES_MAX,
     RECORDS_MAX,
     Body,
@@ -33,7 +34,6 @@ from proto.model import (
 )
 from runtime.clock import Clock
 
-HEADER_VERSION = 1
 ZLIB_LEVEL = 1
 _FRAME_BYTES = 8
 
