@@ -12,9 +12,13 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Meta, Struct
 
-from proto.model import RecordRef, Severity
+from proto.model import Audit, Drop, Finding, Health, Incident, RecordRef, Severity
+from proto.rows import plain
 from proto.uids import show
 
+_FINDING = msgspec.json.Decoder(Finding)
+_INCIDENT = msgspec.json.Decoder(Incident)
+_EVENT = msgspec.json.Decoder(Drop | Health | Audit)
 _SEVERITIES = {severity.rank: severity.value for severity in Severity}
 _FINDING_COLUMNS = (
     "uid, key, agent, kind, activity, disposition, severity, title, rule, source, coverage,"
@@ -71,7 +75,6 @@ def findings(db: sqlite3.Connection, wanted: FindingFilter) -> Iterator[dict[str
 
 
 def _finding_row(row: sqlite3.Row) -> dict[str, Any]:
-    body = msgspec.json.decode(row["body"])
     return {
         "uid": show(row["uid"]),
         "kind": row["kind"],
@@ -89,7 +92,7 @@ def _finding_row(row: sqlite3.Row) -> dict[str, Any]:
         "host": row["host"],
         "agent": show(row["agent"]),
         "trusted": bool(row["trusted"]),
-        "body": body,
+        "body": plain(_FINDING.decode(row["body"])),
     }
 
 
@@ -135,7 +138,7 @@ def incidents(db: sqlite3.Connection, limit: int = 1_000) -> Iterator[dict[str, 
             "first": row["first"],
             "last": row["last"],
             "count": row["count"],
-            "body": msgspec.json.decode(row["body"]),
+            "body": plain(_INCIDENT.decode(row["body"])),
         }
 
 
@@ -147,7 +150,7 @@ def events(db: sqlite3.Connection, limit: int = 1_000) -> Iterator[dict[str, Any
             "agent": show(row["agent"]),
             "type": row["type"],
             "at": row["at"],
-            "body": msgspec.json.decode(row["body"]),
+            "body": plain(_EVENT.decode(row["body"])),
         }
 
 

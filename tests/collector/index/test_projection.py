@@ -19,7 +19,7 @@ from proto.model import (
     Source,
 )
 from tests.collector.builders import AGENT, an_admitted_batch
-from tests.proto.builders import a_finding
+from tests.proto.builders import a_finding, a_process
 
 INDEX = IndexProjection()
 
@@ -139,3 +139,14 @@ def test_the_same_batches_give_the_same_dump() -> None:
     batches = [an_admitted_batch(a_finding(), a_package(str(n)), position=n) for n in range(1, 5)]
 
     assert list(an_index(*batches).iterdump()) == list(an_index(*batches).iterdump())
+
+
+def test_digests_are_shown_as_people_compare_them() -> None:
+    process = a_process(sha256=bytes(range(32)), tty=None)
+    db = an_index(an_admitted_batch(a_finding(process=process)))
+
+    (row,) = queries.findings(db, queries.FindingFilter())
+
+    assert row["body"]["process"]["sha256"] == bytes(range(32)).hex()
+    assert row["body"]["process"]["tty"] is None
+    assert "cwd" not in row["body"]["process"]
