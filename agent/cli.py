@@ -122,18 +122,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = next((word for word in words if word in COMMANDS), None)
     args = _plain(words) or parser(command).parse_args(words)
     try:
-        return int(_load(args.command).run(args))
+        code = int(_load(args.command).run(args))
+        # What is still buffered may meet a closed pipe or a full disk, too.
+        sys.stdout.flush()
+        return code
     except VedetteError as error:
-        sys.stderr.write(f"vedette-agent: {error.message}\n")
+        sys.stderr.write(f"vedette-agent: {_one_line(error.message)}\n")
         if error.hint:
-            sys.stderr.write(f"  {error.hint}\n")
+            sys.stderr.write(f"  {_one_line(error.hint)}\n")
         return error.exit_code
     except BrokenPipeError:
         # Whoever read the output has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"vedette-agent: {_one_line(f'{where}{error.strerror or error}')}\n")
+        return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _one_line(text: str) -> str:
+    """Return a message that may quote a peer or a file name, unable to move the cursor."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _plain(words: Sequence[str]) -> "argparse.Namespace | None":

@@ -4,6 +4,7 @@ The token pins the collector's root and its trust.json, so the first connection 
 The signing key is made here and goes to `sense` alone, the TLS key to `ship` alone.
 """
 
+import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from certs.identity import agent_id_of
 from certs.keyring import ensure_signing_key
 from certs.p256 import P256Key
 from certs.request import create_request, spki_hash
+from certs.signatures import SigningKey
 from certs.tokens import JoinToken
 from certs.trust import Trust
 from proto.model import Split, StatementKind
@@ -58,9 +60,7 @@ async def enroll(
     """
     _refuse_second(Path(paths.sense))
     make_directories(paths, owned)
-    key_path = Path(paths.sense) / SIGNING_KEY
-    key = ensure_signing_key(key_path)
-    give(key_path, owned.sense_uid)
+    key = _signing_key(Path(paths.sense) / SIGNING_KEY, owned.sense_uid)
     tls = P256Key.generate()
     csr = create_request(tls)
     facts = HostFacts(
@@ -104,6 +104,15 @@ async def enroll(
 def host_name() -> str:
     """Return this host's name as headers carry it."""
     return socket.gethostname()[:255] or "unnamed"
+
+
+def _signing_key(path: Path, uid: int) -> SigningKey:
+    """Return the key made now, or by an attempt that failed after it was given to `sense`."""
+    if os.path.lexists(path):
+        give(path, os.geteuid())
+    key = ensure_signing_key(path)
+    give(path, uid)
+    return key
 
 
 def _give_all(directory: Path, uid: int) -> None:

@@ -87,13 +87,13 @@ def make_directories(paths: PathSettings, owned: Owners) -> None:
 
 
 def give(path: Path, uid: int) -> None:
-    """Make a file the property of one half, when root made it.
+    """Make a file the property of one half, when root made it; a link stays a link.
 
     Raises:
         OSError: not permitted.
     """
     if os.geteuid() == 0:
-        os.chown(path, uid, -1)
+        os.chown(path, uid, -1, follow_symlinks=False)
 
 
 def _own(path: Path, mode: int, uid: int, gid: int | None) -> None:

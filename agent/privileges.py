@@ -26,6 +26,8 @@ _PR_SET_DUMPABLE = 4
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAP_VERSION_3 = 0x20080522
+_ID_MAX = 2**32 - 2
+_ID_DIGITS_MAX = 10
 
 
 class NoSuchUser(VedetteError):
@@ -41,11 +43,11 @@ def user_id(name: str) -> int:
     Raises:
         NoSuchUser: no such user.
     """
-    if name.isdigit():
-        return int(name)
+    if (number := _number(name)) is not None:
+        return number
     try:
         return pwd.getpwnam(name).pw_uid
-    except KeyError as error:
+    except (KeyError, ValueError) as error:
         raise NoSuchUser(
             f"there is no user {name!r}", hint="install the sysusers file, or name other users"
         ) from error
@@ -57,14 +59,22 @@ def group_id(name: str) -> int:
     Raises:
         NoSuchUser: no such group.
     """
-    if name.isdigit():
-        return int(name)
+    if (number := _number(name)) is not None:
+        return number
     try:
         return grp.getgrnam(name).gr_gid
-    except KeyError as error:
+    except (KeyError, ValueError) as error:
         raise NoSuchUser(
             f"there is no group {name!r}", hint="install the sysusers file, or name other groups"
         ) from error
+
+
+def _number(name: str) -> int | None:
+    """Return the id that a name is, if it is one; the kernel keeps the last for itself."""
+    if not (name.isascii() and name.isdigit() and len(name) <= _ID_DIGITS_MAX):
+        return None
+    number = int(name)
+    return number if number <= _ID_MAX else None
 
 
 def become(user: str, group: str, keep: Iterable[str] = ()) -> None:

@@ -2,6 +2,7 @@
 
 import argparse
 import mmap
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -28,12 +29,25 @@ def run(args: argparse.Namespace) -> int:
         ContentError: the file is not an index, or the kind is not one.
         OSError: the file cannot be read.
     """
-    with args.index.open("rb") as file:
-        index = MappedIndex(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+    index = open_index(args.index)
     count = print_rows(
         _matches(index, IndicatorKind(args.kind), args.values), COLUMNS, as_json=args.json
     )
     return 3 if count else 0
+
+
+def open_index(path: Path) -> MappedIndex:
+    """Return the index in a file.
+
+    Raises:
+        ContentError: the file is not an index.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        # There is nothing to map in an empty file.
+        if not os.fstat(file.fileno()).st_size:
+            return MappedIndex(b"")
+        return MappedIndex(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
 
 
 def _matches(

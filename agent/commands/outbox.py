@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from agent.commands.common import add_json, print_rows, say, settings_of
@@ -30,12 +31,14 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         OutboxFailed: the outbox cannot be read by this user.
+        SegmentDamaged: export: a batch that should be there is not whole.
+        OSError: export: there is a file of that name already, or no space.
     """
     settings = settings_of(args)
     store = SegmentStore(Path(settings.paths.outbox), None)
     sealed = list(_sealed(Path(settings.paths.sense) / "headers.log"))
     if args.action == "ls":
-        present = {segment for segment, _ in store.present()}
+        present = {segment for segment, _ in store.present()} if sealed else set()
         rows = (_row(item, is_there=item.segment in present) for item in sealed)
         print_rows(rows, COLUMNS, as_json=args.json)
         return 0
@@ -45,15 +48,17 @@ def run(args: argparse.Namespace) -> int:
 def _export(sealed: list[Sealed], store: SegmentStore, output: Path | None) -> int:
     """Write length-prefixed envelopes, as `ledger import` takes them."""
     count = 0
-    sink = output.open("xb") if output is not None else sys.stdout.buffer
-    with sink:
+    opened = output.open("xb") if output is not None else nullcontext(sys.stdout.buffer)
+    with opened as sink:
         for item in sealed:
             try:
-                with store.reader(item.segment) as reader:
-                    sink.write(encode_frame(reader.payload_at(item.offset)))
-            except OSError:
+                reading = store.reader(item.segment)
+            except FileNotFoundError:
                 # Receipted and freed; the collector has it.
                 continue
+            with reading as reader:
+                payload = reader.payload_at(item.offset)
+            sink.write(encode_frame(payload))
             count += 1
     say(f"{count} of {len(sealed)} batches written; the others were receipted and freed")
     return 0

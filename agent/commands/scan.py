@@ -1,7 +1,6 @@
 """``scan``: one pass over this host, without any collector and without sealing anything."""
 
 import argparse
-import mmap
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -10,14 +9,16 @@ from pathlib import Path
 from msgspec import structs
 
 from agent.commands.common import add_json, print_rows, say, settings_of
+from agent.commands.match import open_index
 from agent.commands.once import NOBODY, once
 from agent.config import AgentSettings
 from agent.layout import owners
 from agent.sense import wiring
+from agent.sense.contentstore import NO_INDICATORS
 from agent.sense.match import indicators, logins
 from agent.sense.match.context import MatchContext
 from agent.sense.redact import Redactor
-from proto.content.index import MappedIndex
+from proto.content.index import IndicatorIndex
 from proto.model import CheckState, Finding, Observation
 from proto.rows import FINDING_COLUMNS, finding_row
 from runtime.clock import NS_PER_S, SystemClock
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         BadSettings: the configuration is not allowed (exit 4).
         ContentError: the index is not one.
+        OSError: the index cannot be read.
     """
     settings = settings_of(args)
     found = (finding_row(finding) for finding in findings(settings, args.index, args.seconds))
@@ -88,13 +90,8 @@ def _is_quiet(finding: Finding) -> bool:
     return finding.check is not None and finding.check.state in quiet
 
 
-def _index(path: Path | None) -> MappedIndex:
-    from agent.sense.contentstore import NO_INDICATORS  # noqa: PLC0415
-
-    if path is None:
-        return NO_INDICATORS
-    with path.open("rb") as file:
-        return MappedIndex(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
+def _index(path: Path | None) -> IndicatorIndex:
+    return NO_INDICATORS if path is None else open_index(path)
 
 
 def _progress(name: str) -> None:
