@@ -17,6 +17,7 @@ from typing import TypeVar
 from msgspec import Struct, structs
 
 from collector.errors import LedgerError
+from collector.forward.account import Account
 from collector.forward.errors import (
     ForwardError,
     SinkMisconfigured,
@@ -28,7 +29,7 @@ from collector.forward.feed import Feed
 from collector.forward.ports import Sent, Sink, TenantLedger
 from collector.forward.settings import AnyDestination
 from collector.forward.states import Phase, State
-from collector.forward.store import ForwardStore, Health, Letter, Progress
+from collector.forward.store import ForwardStore, Health
 from collector.forward.window import Parcel, Window
 from runtime.backoff import Backoff
 from runtime.clock import NS_PER_S, Clock
@@ -37,8 +38,6 @@ from runtime.logs import logger
 T = TypeVar("T")
 
 CLOSE_WAIT_S_MAX = 10.0
-# A cursor that moves over batches with nothing to forward is written this often.
-IDLE_COMMIT_WAIT_S = 1.0
 REDRIVE_EVENTS_MAX = 100
 
 
@@ -81,26 +80,21 @@ class Delivery:
         self._patience = patience
         self._source = ledger.source
         self._store = store
+        self._account = Account(destination.name, store, destination.letters_max, tools.clock)
         self._sink = sink
         self._tools = tools
         self._clock = tools.clock
         self._feed = Feed(ledger, destination, sink, tools.clock)
         self._window = Window()
-        self._progress = Progress()
         self._health = Health(Phase.RUNNING)
-        self._written = self._health
-        self._written_oldest: int | None = None
         self._backoff = Backoff(
             wait_s_first=patience.retry_wait_s_first,
             wait_s_max=patience.retry_wait_s_max,
             random=tools.random,
         )
         self._has_begun = False
-        self._letters = 0
-        self._cursor = Place(0)
         self._not_before_ns = 0
         self._ask_ns = 0
-        self._commit_ns = 0
         self._bell = asyncio.Event()
         self._log = logger(__name__).bind(tenant=str(ledger.tenant), destination=destination.name)
 
@@ -112,7 +106,7 @@ class Delivery:
     @property
     def cursor(self) -> Place:
         """How far everything is settled; what is committed may be a moment behind."""
-        return self._cursor
+        return self._account.cursor
 
     def wake(self) -> None:
         """Say that there may be new batches."""
@@ -128,6 +122,9 @@ class Delivery:
                     async with asyncio.timeout(rest_s):
                         await self._bell.wait()
         finally:
+            # What the receiver said stands, also where the commit for it was interrupted.
+            with contextlib.suppress(LedgerError):
+                await self._commit()
             await self._close()
 
     async def turn(self) -> float:
@@ -158,20 +155,10 @@ class Delivery:
             self._has_begun = True
 
     def _begin_now(self) -> None:
-        name = self._destination.name
         mark = self._source.mark()
         start = mark if self._destination.start == "end" else 0
-        cursor, log_size = self._store.begin(name, start, self._clock.wall_ns())
-        if cursor.position > mark:
-            self._log.warning(
-                "ledger ends before the cursor, as after a restore; going on from its end",
-                cursor=cursor.position,
-                mark=mark,
-            )
-            cursor = Place(mark)
-        self._letters = self._store.letter_count(name)
-        self._cursor = cursor
-        self._feed.begin(cursor, log_size)
+        log_size = self._account.begin(start, mark)
+        self._feed.begin(self._account.cursor, log_size)
 
     # ------------------------------------------------------------------------ what became of it
 
@@ -212,7 +199,7 @@ class Delivery:
     def _fill(self) -> None:
         if self._health.phase is Phase.PARKED:
             # Somebody may have made room.
-            self._letters = self._store.letter_count(self._destination.name)
+            self._account.recount_letters()
         letters = self._store.to_redrive(self._destination.name, REDRIVE_EVENTS_MAX)
         self._feed.fill(self._window, letters, 2 * self._sink.in_flight_max)
 
@@ -238,7 +225,7 @@ class Delivery:
         failures: list[ForwardError] = []
         for parcel, answer in zip(parcels, answers, strict=True):
             if parcel.sends:
-                self._progress.resent += len(parcel.items)
+                self._account.resent(len(parcel.items))
             parcel.sends += 1
             match answer:
                 case Sent():
@@ -258,7 +245,9 @@ class Delivery:
         """Look for the bad event, or set it aside where it was sent alone."""
         if len(parcel.items) > 1:
             self._window.replace(parcel, parcel.split(refusal.index))
-        elif parcel.items[0].letter is None and self._has_no_room_for_letters():
+        elif parcel.items[0].letter is None and not self._account.has_room_for_letters(
+            self._window
+        ):
             return [
                 SinkMisconfigured(
                     "as many events are set aside as are allowed",
@@ -269,10 +258,6 @@ class Delivery:
             parcel.reason = refusal.message
             parcel.moved(State.DEAD)
         return []
-
-    def _has_no_room_for_letters(self) -> bool:
-        under_way = len(self._progress.dead) + self._window.dead()
-        return self._letters + under_way >= self._destination.letters_max
 
     # ------------------------------------------------------------------------------ how it goes
 
@@ -322,59 +307,18 @@ class Delivery:
         """Write what is settled."""
         if not self._has_begun:
             return
-        self._collect()
-        self._health = structs.replace(self._health, degraded=self._sink.degraded)
-        now_ns = self._clock.monotonic_ns()
-        progress = self._progress
-        progress.oldest = self._oldest()
-        health = self._health
-        is_news = bool(progress.counts or progress.resent) or health != self._written
-        is_move = progress.cursor is not None or progress.oldest != self._written_oldest
-        if not is_news and not (is_move and now_ns >= self._commit_ns):
-            return
-        await self._in_thread(
-            self._store.commit, self._destination.name, progress, health, self._clock.wall_ns()
-        )
-        self._letters += sum(not letter.id for letter in progress.dead) - len(progress.redriven)
-        self._progress = Progress()
-        self._written = health
-        self._written_oldest = progress.oldest
-        self._commit_ns = now_ns + int(IDLE_COMMIT_WAIT_S * NS_PER_S)
-
-    def _collect(self) -> None:
-        """Move what is settled out of the window into what will be written."""
-        for parcel in self._window.take_settled():
-            state = parcel.state
-            counts = self._progress.counts
-            counts[state] = counts.get(state, 0) + len(parcel.items)
+        settled = self._window.take_settled()
+        self._account.settle(settled)
+        for parcel in settled:
             for item in parcel.items:
-                if item.through is not None:
-                    self._cursor = item.through
-                    self._progress.cursor = item.through
-                self._progress.log_size = max(self._progress.log_size, item.log_size)
                 if item.letter is not None:
                     self._feed.redriven(item.letter)
-                    if state is not State.DEAD:
-                        self._progress.redriven.append(item.letter)
-            if state is State.DEAD:
-                self._bury(parcel)
-        if not self._window and self._feed.is_empty and self._feed.read_to > self._cursor:
-            self._cursor = self._progress.cursor = self._feed.read_to
-
-    def _bury(self, parcel: Parcel) -> None:
-        (item,) = parcel.items
-        letter = Letter(
-            id=item.letter or 0,
-            destination=self._destination.name,
-            uid=item.uid,
-            kind=item.kind,
-            position=item.position,
-            index=item.index,
-            at=self._clock.wall_ns(),
-            reason=parcel.reason,
-            encoded=item.encoded,
-        )
-        self._progress.dead.append(letter)
+        if not self._window and self._feed.is_empty:
+            self._account.passed(self._feed.read_to)
+        self._health = structs.replace(self._health, degraded=self._sink.degraded)
+        oldest = self._oldest()
+        if self._account.is_due(self._health, oldest):
+            await self._in_thread(self._account.write, self._health, oldest)
 
     def _oldest(self) -> int | None:
         first = self._window.oldest_received()

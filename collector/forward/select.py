@@ -1,7 +1,8 @@
 """Which records of a batch are forwarded, and what each weighs. Pure.
 
-Forwarded: findings whose disposition is alert, and the end of any (signals on request, shadow
-never), incident revisions, changes of health, and drops that mean blindness or loss; suppressed repeats are no loss.
+Forwarded: findings whose disposition is alert, and the end of any (signals on request, shadows
+never), incident revisions, changes of health, and drops that mean blindness or loss; suppressed
+repeats are no loss.
 An incident counts only in the collector's own batches: no agent can send one.
 """
 

@@ -51,7 +51,8 @@ class BatchLimits(Struct, frozen=True, forbid_unknown_fields=True):
 class Patience(Struct, frozen=True, forbid_unknown_fields=True):
     """How long to wait for what. Retries have no end: the ledger keeps everything meanwhile."""
 
-    send_timeout_s: Seconds = 30
+    # Connecting included.
+    send_timeout_s: Annotated[float, Meta(ge=0.5, le=600)] = 30
     retry_wait_s_first: Seconds = 1
     retry_wait_s_max: Seconds = 60
     # How often a parked destination is tried again.

@@ -6,13 +6,15 @@ until the peer's TCP has acknowledged it and it is older, or further back, than 
 only then is it `unconfirmable` and the cursor passes. Whatever is in the tail when the connection
 ends, or when this process dies, is sent again with the same event ids.
 
-In TLS 1.3 a server may refuse our certificate after the handshake seemed to succeed: a connection
-that ends at once is a failure, even though writing to it worked.
+In TLS 1.3 a server may refuse our certificate after the handshake seemed to succeed. So a new
+connection is watched for a moment before anything is written to it: once data is under way, the
+reset that follows may hide the reason.
 
 Source: RFC 5425; RFC 8446, section 4.4.2.4.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import socket
 import ssl
@@ -34,6 +36,8 @@ from runtime.clock import NS_PER_S, Clock
 
 CONNECT_WAIT_S_MAX: Final = 10.0
 CLOSE_WAIT_S_MAX: Final = 5.0
+# How long a new connection is watched for a refusal.
+WATCH_S: Final = 0.25
 # A peer that does not acknowledge at all is given up after this long.
 _UNACKNOWLEDGED_MS_MAX: Final = 30_000
 # Alerts that say what is wrong with us: certificate missing, unknown, bad, expired, not allowed.
@@ -170,6 +174,7 @@ class SyslogSink:
         if secured is None:
             raise SinkUnavailable(f"the connection to {settings.address} ended at once")
         wire.secured(secured)
+        await wire.watch(WATCH_S)
         return wire
 
 
@@ -199,6 +204,20 @@ class _Wire(asyncio.Protocol):
         for one in self._transports:
             one.set_write_buffer_limits(high=1, low=0)
         self._has_room.set()
+
+    async def watch(self, seconds: float) -> None:
+        """Return when the connection has lasted so long.
+
+        Raises:
+            SinkUnavailable: it has ended.
+            SinkMisconfigured: it has, because the receiver refuses our certificate.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._end.wait()
+        if self.has_ended:
+            problem = _lost(self.reason)
+            raise problem
 
     def data_received(self, data: bytes) -> None:
         """Drop what a receiver says: the protocol has no answers."""

@@ -5,16 +5,18 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from certs.identity import TenantId
 from collector.errors import LedgerUnavailable
 from collector.forward.delivery import Tools
+from collector.forward.event import Place
 from collector.forward.forwarder import Forwarder
 from collector.forward.ports import TenantLedger
 from collector.forward.settings import AnyDestination, BatchLimits, Patience
 from collector.forward.states import Phase
+from collector.forward.store import ForwardReader
 from runtime.clock import SystemClock
 from tests.collector.builders import TENANT
 from tests.collector.forward.builders import POOL, a_file, a_hec, eventually, some_batches
@@ -58,6 +60,12 @@ async def running(tenants: Tenants, *destinations: AnyDestination) -> AsyncItera
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+def cursor(tenants: Tenants, name: str) -> Place | None:
+    with suppress(LedgerUnavailable), ForwardReader(tenants.forward_path(TENANT)) as reader:
+        return {one.name: one.cursor for one in reader.statuses()}.get(name)
+    return None  # the file is only being made
 
 
 def ids_in(path: Path) -> list[str]:
@@ -147,7 +155,7 @@ async def test_new_settings_start_and_stop_what_changed_and_keep_the_cursors(
     kept = to_file(tmp_path / "kept", "kept")
 
     async with running(tenants, kept, to_file(tmp_path / "old")) as forwarder:
-        await lines(tmp_path / "old", 3)
+        await eventually(lambda: cursor(tenants, "file") == Place(3))
         forwarder.configure([kept, to_file(tmp_path / "new")])
         tenants.sources[TENANT].batches += some_batches(1, first=4)
         moved = await lines(tmp_path / "new", 1)
@@ -156,6 +164,7 @@ async def test_new_settings_start_and_stop_what_changed_and_keep_the_cursors(
         await eventually(lambda: len(forwarder.healths()) == 1)
 
     assert len(moved) == 1
+    assert len(ids_in(tmp_path / "old")) == 3
     assert set(forwarder.healths()) == set()
 
 

@@ -143,14 +143,15 @@ async def test_a_peer_that_does_not_read_holds_the_cursor(
 ) -> None:
     with a_receiver(authority) as receiver:
         big = BatchLimits(events_max=1000, size_bytes_max=1_000_000, wait_s_max=0)
-        patience = Patience(send_timeout_s=0.1, retry_wait_s_first=0.01, retry_wait_s_max=0.02)
+        patience = Patience(send_timeout_s=0.6, retry_wait_s_first=0.01, retry_wait_s_max=0.02)
         destination = where(authority, receiver, batch=big, patience=patience)
         clock = FakeClock()
         sink = SyslogSink(destination, clock)
         batches = some_batches(40, findings=250)
         bench = Bench(tmp_path, sink, destination, batches=batches, clock=clock)
         receiver.reads.clear()
-        for _ in range(12):
+        await bench.turns(1)
+        while bench.status().phase is Phase.RUNNING:
             clock.forward(min(1, await bench.delivery.turn()))
         stuck = bench.status()
         receiver.reads.set()
@@ -177,11 +178,7 @@ async def test_a_refused_certificate_parks_although_writing_seemed_to_work(
             batches=some_batches(2),
             clock=clock,
         )
-        for _ in range(20):
-            clock.forward(min(1, await bench.delivery.turn()))
-            await asyncio.sleep(0.01)
-            if bench.status().phase is Phase.PARKED:
-                break
+        await bench.turns(1)
         await bench.sink.close()
 
     assert bench.status().phase is Phase.PARKED
