@@ -308,8 +308,9 @@ class Sense:
         if self._is_blocked():
             return
         for name, sensor in self._p.sensors.items():
-            now = self._clock.boot_ns()
+            # Asked before the clock is read: a source that has more is due now, whenever now is.
             due = sensor.due()
+            now = self._clock.boot_ns()
             is_ready = any(descriptor in ready for descriptor in sensor.descriptors())
             if not is_ready and (due is None or due > now):
                 continue
