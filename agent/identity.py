@@ -45,7 +45,9 @@ def load_identity(directory: Path) -> AgentIdentity:
     try:
         with path.open("rb") as file:
             data = file.read(IDENTITY_BYTES_MAX + 1)
-        return msgspec.json.decode(data[:IDENTITY_BYTES_MAX], type=AgentIdentity)
+        # What is longer than an identity is none: no bytes are none, either.
+        whole = data if len(data) <= IDENTITY_BYTES_MAX else b""
+        return msgspec.json.decode(whole, type=AgentIdentity)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise NotEnrolled(
             f"no usable identity in {directory}",
