@@ -215,16 +215,19 @@ def judge_order(chain: Chain, seq: int) -> Verdict:
     return Verdict.HOLE
 
 
-def judge_opening(opens: EpochStart | None, parent: Parent | None, *, is_first: bool) -> Verdict:
+def judge_opening(
+    opens: EpochStart | None, parent: Parent | None, *, is_only_root: bool
+) -> Verdict:
     """Say what the first batch of an epoch is to the agent's earlier epochs.
 
     Args:
         opens: what the header says it follows.
         parent: the chain it names; None where that is not known or none is named.
-        is_first: no other epoch of this agent is known.
+        is_only_root: no other epoch of this agent is known to follow none. Other epochs may be
+            known already: a history can arrive in any order.
     """
     if opens is None or opens.parent_seq is None:
-        return Verdict.ACCEPT if is_first else Verdict.STATE_LOSS
+        return Verdict.ACCEPT if is_only_root else Verdict.STATE_LOSS
     if parent is None:
         return Verdict.STATE_LOSS
     top = parent.chain.top

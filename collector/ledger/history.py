@@ -20,7 +20,7 @@ _COLUMNS = "chain, agent, epoch, head_seq, head_hash, kept_seq, kept_hash, end_s
 class Epoch:
     """One chain with its row: changed in memory, written once at the end of a transaction."""
 
-    __slots__ = ("agent", "chain", "epoch", "head", "hole_since", "opened", "row")
+    __slots__ = ("agent", "chain", "epoch", "hole_since", "row")
 
     def __init__(self, row: int, agent: bytes, epoch: bytes, chain: Chain) -> None:
         self.row = row
@@ -28,7 +28,6 @@ class Epoch:
         self.epoch = epoch
         self.chain = chain
         self.hole_since: int | None = None
-        self.opened: EpochStart | None = None
 
     def to_head(self) -> Head:
         """Return what a receipt says of it."""
@@ -97,14 +96,30 @@ class History:
         self._epochs[agent, epoch] = created
         return created
 
-    def is_known(self, agent: bytes) -> bool:
-        """Return whether any chain of the agent is known.
+    def has_other_root(self, epoch: Epoch) -> bool:
+        """Return whether another epoch of the agent is known to follow none.
 
         Raises:
             sqlite3.Error: it cannot be read.
         """
-        row = self._db.execute("SELECT 1 FROM chains WHERE agent = ? LIMIT 1", (agent,)).fetchone()
+        row = self._db.execute(
+            "SELECT 1 FROM chains WHERE agent = ? AND is_root AND chain <> ? LIMIT 1",
+            (epoch.agent, epoch.row),
+        ).fetchone()
         return row is not None
+
+    def open(self, epoch: Epoch, opens: EpochStart | None) -> None:
+        """Note what an epoch follows, as its first batch says.
+
+        Raises:
+            sqlite3.Error: it cannot be written.
+        """
+        parent = (opens.parent_epoch, opens.parent_seq, opens.parent_hash) if opens else (None,) * 3
+        self._db.execute(
+            "UPDATE chains SET is_root = ?, parent_epoch = ?, parent_seq = ?, parent_hash = ?"
+            " WHERE chain = ?",
+            (parent[0] is None, *parent, epoch.row),
+        )
 
     def around(self, epoch: Epoch, seq: int) -> Around:
         """Return what is known at a place of a chain and next to it.
@@ -185,7 +200,7 @@ class History:
         Raises:
             sqlite3.Error: it cannot be written.
         """
-        chain, opened = epoch.chain, epoch.opened
+        chain = epoch.chain
         end = chain.end
         top = max(chain.top.seq, end.seq if end else 0)
         epoch.hole_since = None if top == chain.head.seq else epoch.hole_since or now
@@ -204,13 +219,6 @@ class History:
                 epoch.row,
             ),
         )
-        if opened is not None and opened.parent_epoch is not None:
-            self._db.execute(
-                "UPDATE chains SET parent_epoch = ?, parent_seq = ?, parent_hash = ?"
-                " WHERE chain = ?",
-                (opened.parent_epoch, opened.parent_seq, opened.parent_hash, epoch.row),
-            )
-            epoch.opened = None
 
 
 def load_epoch(db: sqlite3.Connection, agent: bytes, epoch: bytes) -> Epoch | None:

@@ -30,6 +30,8 @@ CREATE TABLE chains (
     kept_hash BLOB NOT NULL DEFAULT x'',
     top_seq INTEGER NOT NULL DEFAULT 0,
     hole_since INTEGER,
+    -- Its first batch has come and names no parent.
+    is_root INTEGER NOT NULL DEFAULT 0,
     parent_epoch BLOB,
     parent_seq INTEGER,
     parent_hash BLOB,

@@ -108,7 +108,6 @@ class Taking:
         header = batch.header
         self._flush()
         self._know(batch)
-        is_first = epoch is None and not self._history.is_known(header.agent)
         if epoch is None:
             epoch = self._history.create(header.agent, header.epoch)
         sealed = Signed(batch.header_hash, batch.signature)
@@ -127,17 +126,18 @@ class Taking:
         known = [self._history.find(header.agent, one.epoch) for one in header.dropped]
         self._lose(batch, (one for one, of in zip(header.dropped, known, strict=True) if of))
         if header.seq == 1 and verdict is Verdict.ACCEPT:
-            verdict = self._open(epoch, batch, is_first=is_first)
+            verdict = self._open(epoch, batch)
         self._keep(epoch, batch, verdict)
         self._lose(batch, (one for one, of in zip(header.dropped, known, strict=True) if not of))
         return Taken(verdict, epoch)
 
-    def _open(self, epoch: Epoch, batch: SealedBatch, *, is_first: bool) -> Verdict:
+    def _open(self, epoch: Epoch, batch: SealedBatch) -> Verdict:
         """Judge an epoch's first batch by the epoch it follows, and end that one."""
         opens = batch.header.opens
         found = self._history.parent(batch.header.agent, opens)
-        verdict = judge_opening(opens, found[1] if found else None, is_first=is_first)
-        epoch.opened = opens
+        is_only_root = not self._history.has_other_root(epoch)
+        verdict = judge_opening(opens, found[1] if found else None, is_only_root=is_only_root)
+        self._history.open(epoch, opens)
         if found and opens and opens.parent_seq and verdict in {Verdict.ACCEPT, Verdict.HOLE}:
             parent, end = found[0], Place(opens.parent_seq, opens.parent_hash or b"")
             parent.chain = structs.replace(parent.chain, end=end)

@@ -22,9 +22,10 @@ from collector.ledger.chain import (
     place,
 )
 from collector.ledger.ports import Head, Mark, Outcome, OwnPlace, Seal, SealedBatch, Stored
-from proto.model import DroppedRange, SeqHash
+from proto.model import DroppedRange, EpochReason, EpochStart, SeqHash
 
 Key = tuple[bytes, bytes]
+_NONE = EpochStart(reason=EpochReason.FIRST)
 
 
 class _Tenant:
@@ -124,7 +125,6 @@ class MemoryLedger:
     def _take(self, store: _Tenant, batch: SealedBatch) -> tuple[Verdict | None, SeqHash | None]:
         header = batch.header
         key = (header.agent, header.epoch)
-        is_first = not any(agent == header.agent for agent, _ in store.chains)
         if key not in store.chains:
             self._begin(store, key)
         sealed = Signed(batch.header_hash, batch.signature)
@@ -144,20 +144,24 @@ class MemoryLedger:
         for one in seen:
             self._lose(store, header.agent, one)
         if verdict is Verdict.ACCEPT and header.seq == 1:
-            verdict = self._open(store, batch, is_first=is_first)
+            verdict = self._open(store, batch)
         self._keep(store, batch, verdict)
         for one in header.dropped:
             if one not in seen:
                 self._lose(store, header.agent, one)
         return verdict, None
 
-    def _open(self, store: _Tenant, batch: SealedBatch, *, is_first: bool) -> Verdict:
+    def _open(self, store: _Tenant, batch: SealedBatch) -> Verdict:
         opens, agent = batch.header.opens, batch.header.agent
+        is_only_root = not any(
+            chain[0] == agent and seq == 1 and not (one.header.opens or _NONE).parent_epoch
+            for (chain, seq), one in store.batches.items()
+        )
         parent = None
         key = (agent, (opens.parent_epoch if opens else None) or b"")
         if opens and opens.parent_seq and key in store.chains:
             parent = Parent(store.chains[key], store.known(key, opens.parent_seq))
-        verdict = judge_opening(opens, parent, is_first=is_first)
+        verdict = judge_opening(opens, parent, is_only_root=is_only_root)
         if opens and opens.parent_seq and parent and verdict in {Verdict.ACCEPT, Verdict.HOLE}:
             end = Place(opens.parent_seq, opens.parent_hash or b"")
             store.chains[key] = structs.replace(store.chains[key], end=end)

@@ -190,9 +190,9 @@ OPENINGS = {
 def test_a_new_epoch_is_judged_by_what_it_follows(
     case: tuple[model.EpochStart | None, Parent | None, bool, Verdict],
 ) -> None:
-    opens, known, is_first, expected = case
+    opens, known, is_only_root, expected = case
 
-    assert judge_opening(opens, known, is_first=is_first) is expected
+    assert judge_opening(opens, known, is_only_root=is_only_root) is expected
 
 
 def test_forks_rollbacks_and_lost_memory_quarantine_and_what_may_still_arrive_does_not() -> None:

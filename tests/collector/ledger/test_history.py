@@ -5,7 +5,7 @@ import pytest
 from collector.ledger import schema
 from collector.ledger.chain import Lost, Place
 from collector.ledger.history import CHAINS_CACHED_MAX, History, load_epoch, newest_epochs, to_lost
-from proto.model import DroppedRange, DropReason
+from proto.model import DroppedRange, DropReason, EpochReason, EpochStart
 
 AGENT, EPOCH = b"a" * 16, b"e" * 16
 
@@ -62,10 +62,7 @@ def test_a_chain_that_comes_after_its_child_ends_where_the_child_says(
 ) -> None:
     history = History(db)
     child = history.create(AGENT, b"c" * 16)
-    db.execute(
-        "UPDATE chains SET parent_epoch = ?, parent_seq = 9, parent_hash = ? WHERE chain = ?",
-        (EPOCH, b"h" * 32, child.row),
-    )
+    history.open(child, EpochStart(EpochReason.CLEAN_START, EPOCH, 9, b"h" * 32))
 
     parent = history.create(AGENT, EPOCH)
 
@@ -83,8 +80,20 @@ def test_what_is_forgotten_is_read_from_the_file_again(db: sqlite3.Connection) -
 
     assert history.find(AGENT, EPOCH) is not epoch
     assert history.find(AGENT, b"x" * 16) is None
-    assert history.is_known(AGENT)
-    assert not history.is_known(b"x" * 16)
+
+
+def test_an_epoch_is_a_root_once_its_first_batch_names_no_parent(db: sqlite3.Connection) -> None:
+    history = History(db)
+    first, second = history.create(AGENT, EPOCH), history.create(AGENT, b"f" * 16)
+
+    unopened = history.has_other_root(second)
+    history.open(first, None)
+
+    assert not unopened
+    assert history.has_other_root(second)
+    assert not history.has_other_root(first)
+    history.open(first, EpochStart(EpochReason.CLEAN_START, b"p" * 16, 1, b"h" * 32))
+    assert not history.has_other_root(second)
 
 
 def test_the_newest_epochs_come_first(db: sqlite3.Connection) -> None:

@@ -162,6 +162,28 @@ def test_restart_rollback_and_loss_of_state_are_told_apart(ledger: Ledger) -> No
     assert len(positions(ledger)) == 5
 
 
+def test_a_history_may_begin_with_any_of_its_batches(ledger: Ledger) -> None:
+    """The urgent ones go ahead, also on the first day."""
+    agent = AnAgent()
+    first, second, urgent = (agent.seal() for _ in range(3))
+
+    outcomes = ledger.append(TENANT, [urgent, first, second])
+
+    assert verdicts(outcomes) == [Verdict.HOLE, Verdict.ACCEPT, Verdict.ACCEPT]
+
+
+def test_the_first_epoch_may_arrive_after_the_one_that_follows_it(ledger: Ledger) -> None:
+    agent = AnAgent()
+    first = agent.seal()
+    agent.start()
+    later = agent.seal()
+    agent.start(model.EpochStart(reason=model.EpochReason.STATE_LOSS))
+
+    outcomes = ledger.append(TENANT, [later, first, agent.seal()])
+
+    assert verdicts(outcomes) == [Verdict.STATE_LOSS, Verdict.ACCEPT, Verdict.STATE_LOSS]
+
+
 def test_an_epoch_may_arrive_before_the_end_of_the_one_it_follows(ledger: Ledger) -> None:
     agent = AnAgent()
     first, second = agent.seal(), agent.seal()
