@@ -32,6 +32,11 @@ class Received:
         with self._lock:
             return len(self._events)
 
+    def ids(self) -> Counter[str]:
+        """Return how often each event came, by its id."""
+        with self._lock:
+            return self._ids.copy()
+
     @property
     def duplicates(self) -> int:
         """How many events repeat the id of another."""

@@ -53,6 +53,7 @@ def test_the_same_id_again_is_a_duplicate(hec: HecReceiver) -> None:
 
     assert hec.received.events == 2
     assert hec.received.duplicates == 1
+    assert hec.received.ids() == {"a": 2}
 
 
 def test_only_the_token_and_the_endpoint_are_let_in(hec: HecReceiver) -> None:
