@@ -17,6 +17,7 @@ VedetteError                  (runtime.errors)
 """
 
 import enum
+from pathlib import Path
 from typing import ClassVar
 
 from proto.errors import RejectReason
@@ -45,9 +46,19 @@ class LedgerBusy(LedgerError):
 
 
 class LedgerCorrupt(LedgerError):
-    """The file is damaged, or holds what it never should."""
+    """The file is damaged, or holds what it never should.
+
+    Args:
+        message: what happened, in one lower-case clause.
+        hint: what the reader should do next.
+        path: the file; None where it is not known which.
+    """
 
     fault: ClassVar[Fault] = Fault.HOST
+
+    def __init__(self, message: str, *, hint: str = "", path: Path | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
 
 
 class LedgerForeign(LedgerError):

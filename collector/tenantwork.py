@@ -213,3 +213,26 @@ class AdmittedSources:
     def forward_path(self, tenant: TenantId) -> Path:
         """Return the path of a tenant's forward.db (`forwarder.Ledgers`)."""
         return self._files.projection(tenant, "forward")
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a projection's file, so that it is built anew and can still be looked at.
+
+    What it derived and had not sealed is derived again; what was sealed stands in the ledger.
+
+    Args:
+        path: the file; nobody has it open.
+
+    Returns:
+        Where it is now; an earlier one is replaced.
+
+    Raises:
+        LedgerUnavailable: it cannot be renamed now.
+    """
+    aside = path.with_name(f"{path.name}.damaged")
+    with translated(path):
+        for suffix in ("-wal", "-shm", ""):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.replace(aside.with_name(aside.name + suffix))
+    return aside

@@ -17,7 +17,7 @@ from certs.keyring import load_signing_key
 from collector import __version__
 from collector.comply.projection import ComplyProjection
 from collector.correlate.projection import CorrelateProjection
-from collector.errors import LedgerError
+from collector.errors import LedgerCorrupt, LedgerError
 from collector.forward.delivery import Tools as ForwardTools
 from collector.forward.forwarder import Forwarder
 from collector.index.projection import IndexProjection
@@ -28,7 +28,7 @@ from collector.ports import LiveProjection, Projection
 from collector.reload import Reloader
 from collector.schedule import Schedule
 from collector.settings import CollectorSettings
-from collector.tenantwork import AdmittedSources, TenantWork, Tools, WorkSettings
+from collector.tenantwork import AdmittedSources, TenantWork, Tools, WorkSettings, set_aside
 from runtime.clock import NS_PER_S, Clock, boot_id
 from runtime.logs import logger
 from runtime.supervise import spawn
@@ -114,10 +114,25 @@ class Worker:
 
     def _wait(self, tenant: TenantId, error: LedgerError) -> None:
         """Say once why a tenant waits; it is tried again at every look."""
+        if isinstance(error, LedgerCorrupt) and self._set_aside(tenant, error.path):
+            return
         reason = str(error)
         if self._waiting.get(tenant) != reason:
             self._waiting[tenant] = reason
             log.warning("tenant waits", tenant=str(tenant), reason=reason)
+
+    def _set_aside(self, tenant: TenantId, path: Path | None) -> bool:
+        """Put a damaged projection out of the way; the next look builds it anew."""
+        names = [projection.name for projection in self._projections()]
+        own = [self._tools.files.projection(tenant, name) for name in names]
+        if path is None or path not in own:
+            return False
+        try:
+            kept = set_aside(path)
+        except LedgerError:
+            return False
+        log.error("damaged projection is built anew", tenant=str(tenant), kept=kept)
+        return True
 
 
 def projections(settings: CollectorSettings) -> Sequence[Projection | LiveProjection]:

@@ -92,7 +92,9 @@ def translated(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in _CORRUPT:
             raise LedgerCorrupt(
-                f"{path} is damaged: {error}", hint="restore it from a backup; keep the file"
+                f"{path} is damaged: {error}",
+                hint="restore it from a backup; keep the file",
+                path=path,
             ) from error
         hint = "the disk is full: free space" if code == sqlite3.SQLITE_FULL else ""
         raise LedgerUnavailable(f"{path}: {error}", hint=hint) from error
