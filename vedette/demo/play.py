@@ -137,7 +137,7 @@ class Play:
         sealed = self._outbox()
         self._wait("everything sealed at the collector", lambda: self._all_there(sealed))
         self._wait("everything due at the receiver", lambda: self._forwarded_all(hec))
-        findings = self._collector("findings")
+        findings = self._findings()
         ids = Counter(str(row["uid"]) for row in findings)
         out = self._outcome
         out.findings = len(ids)
@@ -145,10 +145,8 @@ class Play:
         out.incidents = len(self._incidents())
         out.incident_titles = sorted({str(row["title"]) for row in self._incidents()})
         out.frameworks = {
-            str(row["framework"]): {
-                name: row[name] for name in FRAMEWORK_FIELDS
-            }
-            for row in self._collector("report")
+            str(row["framework"]): {name: row[name] for name in FRAMEWORK_FIELDS}
+            for row in self._stage.ask("readiness")
         }
         there = self._ledger()
         out.batches = len(sealed)
@@ -156,14 +154,14 @@ class Play:
         out.lost = len(sealed) - out.receipts
         out.duplicated = sum(n - 1 for n in ids.values()) + hec.received.duplicates
         out.forwarded = hec.received.events
-        hosts = self._collector("agents", "ls")
+        hosts = self._stage.ask("hosts")
         out.split = str(hosts[0].get("split", ""))
         out.sensors = dict(hosts[0].get("sensors") or {})
 
     def _prove(self) -> None:
         stage = self._stage
         uid = next(
-            str(row["uid"]) for row in self._collector("findings")
+            str(row["uid"]) for row in self._findings()
             if row["rule"] == "indicator.sha256"
         )  # fmt: skip
         proof, trust = stage.root / "proof.tlog-proof", stage.root / "trust.json"
@@ -196,23 +194,26 @@ class Play:
         return self._stage.is_ready()
 
     def _has_content(self) -> bool:
-        hosts = self._collector("agents", "ls")
+        hosts = self._stage.ask("hosts")
         return bool(hosts and hosts[0].get("content"))
 
     def _has_findings(self) -> bool:
-        seen = Counter(str(row["rule"]) for row in self._collector("findings"))
+        seen = Counter(str(row["rule"]) for row in self._findings())
         self._outcome.missing = [rule for rule in EXPECTED_RULES if not seen[rule]]
         is_enough = seen["login.failed"] >= FAILED_LOGINS and seen["indicator.sha256"] > 1
         return not self._outcome.missing and is_enough
+
+    def _findings(self) -> list[dict[str, Any]]:
+        return self._stage.ask("findings?limit=1000")
 
     def _has_incident(self) -> bool:
         return bool(self._incidents())
 
     def _incidents(self) -> list[dict[str, Any]]:
-        return self._collector("incidents")
+        return self._stage.ask("incidents")
 
     def _has_readiness(self) -> bool:
-        return any(row["evidenced"] for row in self._collector("report"))
+        return any(row["evidenced"] for row in self._stage.ask("readiness"))
 
     def _outbox(self) -> list[dict[str, Any]]:
         return self._stage.rows(

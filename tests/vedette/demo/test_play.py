@@ -12,9 +12,8 @@ class ToldStage(Stage):
         super().__init__(root)
         self.answers = answers
 
-    def rows(self, program: str, *words: str) -> list[dict[str, Any]]:
-        del program
-        return self.answers.get(words[0], [])
+    def ask(self, question: str) -> list[dict[str, Any]]:
+        return self.answers.get(question.split("?", maxsplit=1)[0], [])
 
 
 def a_play(tmp_path: Path, **answers: list[dict[str, Any]]) -> Play:
@@ -31,8 +30,8 @@ def test_the_acts_are_done_when_each_rule_has_found_what_it_must(tmp_path: Path)
 
 
 def test_content_and_readiness_count_only_when_there_is_something(tmp_path: Path) -> None:
-    empty = a_play(tmp_path, agents=[{"content": []}], report=[{"evidenced": 0}])
-    full = a_play(tmp_path, agents=[{"content": [{}]}], report=[{"evidenced": 2}])
+    empty = a_play(tmp_path, hosts=[{"content": []}], readiness=[{"evidenced": 0}])
+    full = a_play(tmp_path, hosts=[{"content": [{}]}], readiness=[{"evidenced": 2}])
 
     assert not empty._has_content()  # noqa: SLF001
     assert not empty._has_readiness()  # noqa: SLF001
