@@ -142,12 +142,18 @@ class PolicedHandlers(grpc.GenericRpcHandler):
         if isinstance(error, AccessDenied):
             self._counts.denied[error.denial] += 1
             kind = error.denial
+        source = source_of(context.peer())
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._told_ns.get(kind, -_LINE_WAIT_NS) >= _LINE_WAIT_NS:
             self._told_ns[kind] = now_ns
-            tell = self._log.warning if error.fault is Fault.PEER else self._log.error
-            tell("call refused", status=code.name, source=source_of(context.peer()), error=error)
+            self._tell(code, error)("call refused", status=code.name, source=source, error=error)
         await context.abort(code, told)
+
+    def _tell(self, code: grpc.StatusCode, error: VedetteError) -> Callable[..., None]:
+        if code is grpc.StatusCode.NOT_FOUND:
+            # Asking whether there is something newer is how hosts learn that there is not.
+            return self._log.debug
+        return self._log.warning if error.fault is Fault.PEER else self._log.error
 
 
 def _check_size(rule: Rule, request: bytes) -> None:

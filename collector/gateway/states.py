@@ -5,6 +5,9 @@ what it was at most a second ago.
 """
 
 import asyncio
+import contextlib
+import threading
+from collections.abc import Sequence
 from typing import Final
 
 from certs.identity import TenantId
@@ -30,6 +33,7 @@ class LedgerStates:
         self._files = files
         self._known: dict[TenantId, LedgerState] = {}
         self._logs: dict[TenantId, LogReader] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, tenant: TenantId) -> LedgerState:
         """Return the state of a tenant that ``learn`` was awaited for."""
@@ -54,21 +58,27 @@ class LedgerStates:
             LedgerUnavailable: there is none yet, or it cannot be read now.
             LedgerCorrupt: it is damaged.
         """
-        if tenant not in self._logs:
-            found = await asyncio.to_thread(LogReader, self._files.log(tenant))
-            self._logs.setdefault(tenant, found)
-        return self._logs[tenant]
+        return await asyncio.to_thread(self._open, tenant)
 
     async def refresh(self) -> None:
         """Look once how far the logs have come."""
-        for tenant, state in list(self._known.items()):
-            try:
-                log = await self.log(tenant)
-                size = await asyncio.to_thread(log.size)
-            except LedgerError:
-                # The worker has not come to this tenant yet, or its file is in trouble there.
-                continue
-            self._known[tenant] = LedgerState(state.generation, size)
+        sizes = await asyncio.to_thread(self._sizes, tuple(self._known))
+        for tenant, size in sizes.items():
+            self._known[tenant] = LedgerState(self._known[tenant].generation, size)
+
+    def _sizes(self, tenants: Sequence[TenantId]) -> dict[TenantId, int]:
+        sizes = {}
+        for tenant in tenants:
+            # The worker may not have come to this tenant yet, or its file is in trouble there.
+            with contextlib.suppress(LedgerError):
+                sizes[tenant] = self._open(tenant).size()
+        return sizes
+
+    def _open(self, tenant: TenantId) -> LogReader:
+        with self._lock:
+            if tenant not in self._logs:
+                self._logs[tenant] = LogReader(self._files.log(tenant))
+            return self._logs[tenant]
 
     async def run(self) -> None:
         """Look for ever."""

@@ -1,12 +1,15 @@
 """The batch stream over real TLS: what an agent sends, and what it is told."""
 
 import asyncio
+import hashlib
 import time
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import grpc
 import pytest
+from msgspec import structs
 
 from certs.identity import TenantId, agent_id_of
 from collector.gateway.settings import GatewaySettings, StreamSettings
@@ -16,7 +19,8 @@ from collector.ledger.chain import Verdict
 from collector.ledger.ports import Outcome, SealedBatch
 from proto.model import EpochReason, EpochStart
 from tests.collector.gateway.edge import PUSH, Edge, Opening, Pushing, a_domain, an_edge
-from tests.collector.sealing import TENANT
+from tests.collector.ledger.world import World, a_record
+from tests.collector.sealing import TENANT, signed
 
 PKI = a_domain()
 
@@ -120,6 +124,39 @@ async def test_the_evidence_of_a_fork_is_receipted_without_the_chain(edge: Edge)
     assert receipt.seq == 0
     assert [one.header_hash for one in receipt.ahead] == [theirs.header_hash]
     assert edge.gateway.counts.verdicts[Verdict.FORK] == 1
+
+
+async def test_what_lies_inside_its_body_is_kept_as_evidence_and_refused_by_admit(
+    edge: Edge,
+) -> None:
+    liar, bomber, honest = edge.host("liar"), edge.host("bomber"), edge.host("honest")
+    bomb = zlib.compress(bytes(100_000_000), 9)
+    bombing = structs.replace(
+        bomber.agent.seal().header,
+        body_sha256=hashlib.sha256(bomb).digest(),
+        body_bytes=len(bomb),
+        raw_bytes=1000,
+    )
+    batches = {
+        liar: liar.agent.seal([a_record()], root=b"r" * 32),
+        bomber: signed(bombing, bomb, bomber.agent.key),
+        honest: honest.agent.seal([a_record()]),
+    }
+
+    for host, batch in batches.items():
+        async with host.pushing() as pushing:
+            await pushing.send(batch)
+            assert (await pushing.receipt(1)).header_hash == batch.header_hash
+    world = World(edge.root)
+    world.admit_all()
+
+    assert world.log.reader.refused() == 2
+    assert [host for host in batches if world.reader.is_quarantined(host.agent.id.bytes, 99)] == [
+        liar,
+        bomber,
+    ]
+    assert [batch.agent for batch in world.admitted.read(0, 9)] == [honest.agent.id]
+    world.close()
 
 
 async def test_a_rollback_and_a_lost_memory_are_kept_and_counted(edge: Edge) -> None:
