@@ -8,6 +8,8 @@ task is never counted twice, and the last word of a stop is exact.
 import threading
 from collections.abc import Iterable
 
+from msgspec import Struct
+
 from collector.forward.event import Place
 from collector.forward.states import Phase, State
 from collector.forward.store import ForwardStore, Health, Letter, Progress
@@ -16,6 +18,18 @@ from runtime.clock import NS_PER_S, Clock
 
 # A cursor that moves over batches with nothing to forward is written this often.
 IDLE_WAIT_NS = NS_PER_S
+
+
+class Begun(Struct, frozen=True):
+    """What was found when a delivery began.
+
+    Args:
+        log_size: of the last checkpoint that was sent.
+        was_ahead: the cursor stood beyond the ledger's end.
+    """
+
+    log_size: int
+    was_ahead: bool
 
 
 class Account:
@@ -41,8 +55,8 @@ class Account:
         self._written_ns = -IDLE_WAIT_NS
         self.cursor = Place(0)
 
-    def begin(self, start: int, mark: int) -> int:
-        """Find the cursor; return the size of the last checkpoint that was sent.
+    def begin(self, start: int, mark: int) -> "Begun":
+        """Find the cursor.
 
         Args:
             start: where a new destination begins: behind this position.
@@ -55,7 +69,7 @@ class Account:
         with self._lock:
             self.cursor = min(cursor, Place(mark))
             self._letters = self._store.letter_count(self._name)
-        return log_size
+        return Begun(log_size, was_ahead=self.cursor < cursor)
 
     def recount_letters(self) -> None:
         """Count the dead letters anew: somebody may have made room.

@@ -157,8 +157,10 @@ class Delivery:
     def _begin_now(self) -> None:
         mark = self._source.mark()
         start = mark if self._destination.start == "end" else 0
-        log_size = self._account.begin(start, mark)
-        self._feed.begin(self._account.cursor, log_size)
+        begun = self._account.begin(start, mark)
+        if begun.was_ahead:
+            self._log.warning("ledger ends before the cursor, as after a restore", mark=mark)
+        self._feed.begin(self._account.cursor, begun.log_size)
 
     # ------------------------------------------------------------------------ what became of it
 
@@ -238,7 +240,10 @@ class Delivery:
             for failure in failures:
                 if isinstance(failure, kind):
                     raise failure
-        if any(isinstance(answer, Sent) and answer.token is None for answer in answers):
+        # A refused event proves a receiver that works; a payload that was only written does not.
+        if any(
+            not isinstance(answer, Sent) or answer.state is not State.SENT for answer in answers
+        ):
             self._works()
 
     def _refused(self, parcel: Parcel, refusal: SinkRejected) -> list[ForwardError]:

@@ -132,8 +132,9 @@ def test_a_cursor_beyond_the_mark_is_of_a_ledger_restored_since(tmp_path: Path) 
     setting.account.write(RUNNING, None)
 
     again = Account("splunk", setting.store, 10, setting.clock)
-    again.begin(0, mark=20)
+    begun = again.begin(0, mark=20)
 
+    assert begun.was_ahead
     assert again.cursor == Place(20)
 
 

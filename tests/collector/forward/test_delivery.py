@@ -314,6 +314,35 @@ async def test_our_own_failing_disk_stalls_and_goes_on(tmp_path: Path) -> None:
     assert bench.sink.taken == bench.uids()
 
 
+async def test_a_refused_event_shows_that_the_receiver_works_again(tmp_path: Path) -> None:
+    sink = MemorySink()
+    sink.mood = SinkUnavailable("down")
+    bench = Bench(tmp_path, sink, small(tmp_path, 1), batches=some_batches(1))
+    await bench.turns(1)
+
+    sink.mood = SinkRejected("bad event")
+    await bench.until_idle()
+
+    assert bench.status().phase is Phase.RUNNING
+    assert len(bench.letters()) == 1
+
+
+async def test_a_payload_that_was_only_written_does_not(tmp_path: Path) -> None:
+    sink = MemorySink(settles=None)
+    sink.mood = SinkUnavailable("down")
+    bench = Bench(tmp_path, sink, small(tmp_path, 1), batches=some_batches(2))
+    await bench.turns(1)
+
+    sink.mood = None
+    await bench.turns(2)
+    written = bench.status().phase
+    sink.answers = {sink.sends: State.UNCONFIRMABLE}
+    await bench.turns(3)
+
+    assert written is Phase.WAITING
+    assert bench.status().phase is Phase.RUNNING
+
+
 async def test_a_ledger_that_fails_beside_a_send_does_not_lose_the_answer(tmp_path: Path) -> None:
     bench = Bench(tmp_path, MemorySink(), small(tmp_path, 2), batches=some_batches(50))
     await bench.delivery.turn()
