@@ -12,7 +12,6 @@ from collector.console.guard import add_headers, guard
 from collector.console.metrics import CONTENT_TYPE, exposition
 from collector.console.page import STYLE, render
 from collector.console.ports import Check, MetricsSource, Queries, Readiness
-from collector.console.samples import check_samples
 from collector.console.settings import ConsoleSettings
 from runtime.logs import Redacted
 
@@ -97,12 +96,8 @@ class _Pages:
 
     async def metrics(self, _: web.Request) -> web.Response:
         """Answer with every number, for Prometheus."""
-
-        def ask() -> bytes:
-            checks = tuple(self._sources.readiness.checks())
-            return exposition([*self._sources.metrics.samples(), *check_samples(checks)])
-
-        return web.Response(body=await self._desk.ask(ask), headers={"Content-Type": CONTENT_TYPE})
+        text = await self._desk.ask(lambda: exposition(self._sources.metrics.samples()))
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
 
     async def status(self, _: web.Request) -> web.Response:
         """Answer with the status page."""

@@ -13,7 +13,7 @@ import msgspec
 from aiohttp import web
 
 from collector.console.errors import BadRequest, ConsoleError, Misdirected
-from runtime.errors import VedetteError
+from runtime.errors import Fault, VedetteError
 from runtime.logs import logger
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -66,7 +66,7 @@ def guard(hosts: Callable[[], frozenset[str]], timeout_s: float) -> Handler:
             return problem(error.status, error)
         except VedetteError as error:
             log.warning("request failed", path=request.path, error=error)
-            return problem(503 if error.retryable else 500, error)
+            return problem(_status(error), error)
         except TimeoutError:
             return problem(503, VedetteError(f"no answer within {timeout_s:g} s"))
         except web.HTTPException as error:
@@ -97,6 +97,13 @@ def problem(status: int, error: VedetteError) -> web.Response:
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """Put the headers on an answer that every answer carries."""
     response.headers.update(HEADERS)
+
+
+def _status(error: VedetteError) -> int:
+    """Return the status of a failure in another room."""
+    if error.retryable:
+        return 503
+    return 400 if error.fault is Fault.PEER else 500
 
 
 def _check(request: web.Request, hosts: frozenset[str]) -> None:

@@ -91,7 +91,7 @@ class MetricsSource(Protocol):
     """Where numbers come from."""
 
     def samples(self) -> Iterable[Sample]:
-        """Return every number as it is now.
+        """Return every number as it is now, the checks of readiness among them.
 
         Raises:
             VedetteError: they cannot be read now.

@@ -30,7 +30,11 @@ class Ledgers(Protocol):
     """The tenants there are, and where their ledgers and cursors lie."""
 
     def tenants(self) -> Sequence[TenantId]:
-        """Return every tenant that has a ledger."""
+        """Return every tenant that has a ledger.
+
+        Raises:
+            OSError: they cannot be listed now.
+        """
         ...
 
     def ledger(self, tenant: TenantId) -> TenantLedger:
@@ -114,7 +118,11 @@ class Forwarder:
     async def _reconcile(self, group: asyncio.TaskGroup) -> None:
         """Stop what is not wanted any more and start what is missing."""
         loop = asyncio.get_running_loop()
-        tenants = await loop.run_in_executor(self._tools.pool, self._ledgers.tenants)
+        try:
+            tenants = await loop.run_in_executor(self._tools.pool, self._ledgers.tenants)
+        except OSError as error:
+            self._log.error("tenants cannot be listed; going on with those known", error=error)
+            return
         self._seen = frozenset(tenants)
         wanted = {
             (tenant, destination.name): destination

@@ -30,6 +30,7 @@ class Everything:
         self.wanted: list[object] = []
         self.numbers: list[Sample] = [
             Sample("build_info", 1, ("0.1.0",)),
+            Sample("ready", 1, ("ledger",)),
             Sample("forward_lag_batches", 3, (str(TENANT), "splunk")),
             Sample("forward_events_total", 12, (str(TENANT), "splunk", "accepted")),
         ]

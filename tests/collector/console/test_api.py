@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from certs.errors import IdentityReason, IdentityRefused
 from certs.identity import TenantId
 from collector.console.api import PREFIX, Api
 from collector.console.ports import FindingQuery, PageQuery
@@ -145,7 +146,11 @@ async def test_tenants_are_listed() -> None:
 
 @pytest.mark.parametrize(
     ("failure", "status"),
-    [(LedgerUnavailable("not now"), 503), (LedgerCorrupt("damaged"), 500)],
+    [
+        (LedgerUnavailable("not now"), 503),
+        (LedgerCorrupt("damaged"), 500),
+        (IdentityRefused(IdentityReason.ID, "not an id"), 400),
+    ],
 )
 async def test_a_source_that_fails_is_a_problem_document(
     failure: VedetteError, status: int

@@ -35,8 +35,11 @@ class Tenants:
         self.path = path
         self.sources = {tenant: MemorySource(some_batches(3)) for tenant in tenants}
         self.is_down = False
+        self.is_unlisted = False
 
     def tenants(self) -> list[TenantId]:
+        if self.is_unlisted:
+            raise OSError(5, "Input/output error")
         return list(self.sources)
 
     def ledger(self, tenant: TenantId) -> TenantLedger:
@@ -130,6 +133,20 @@ async def test_a_tenant_that_comes_later_is_served_when_its_mark_moves(tmp_path:
         await lines(tmp_path / "a", 3)
         tenants.sources[OTHER] = MemorySource(some_batches(2))
         forwarder.wake(OTHER)
+        found = await lines(tmp_path / "a", 5)
+
+    assert len(found) == 5
+
+
+async def test_known_tenants_are_served_while_they_cannot_be_listed(tmp_path: Path) -> None:
+    tenants = Tenants(tmp_path, TENANT)
+
+    async with running(tenants, to_file(tmp_path / "a")) as forwarder:
+        await lines(tmp_path / "a", 3)
+        tenants.is_unlisted = True
+        forwarder.wake(OTHER)
+        tenants.sources[TENANT].batches += some_batches(2, first=4)
+        forwarder.wake(TENANT)
         found = await lines(tmp_path / "a", 5)
 
     assert len(found) == 5
