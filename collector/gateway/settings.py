@@ -36,6 +36,9 @@ class ServerSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     # 1 MiB of records, their header and the framing fit many times; nothing larger is read.
     message_bytes_max: _Count = 4 * 1024 * 1024
+    # Of each stream, in memory before anyone has looked at it, besides one message; a stream over a
+    # line of 100 ms carries ten times this a second.
+    unread_bytes_max: _Count = 1024 * 1024
     # Without a limit one connection may open any number of streams.
     connection_streams_max: _Count = 32
     metadata_bytes_max: _Count = 8 * 1024

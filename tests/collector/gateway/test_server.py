@@ -152,6 +152,8 @@ def test_every_limit_of_a_listener_is_told_to_grpc() -> None:
 
     assert options["grpc.max_receive_message_length"] == 4 * 1024 * 1024
     assert options["grpc.max_concurrent_streams"] == 32
+    assert options["grpc.http2.bdp_probe"] == 0
+    assert options["grpc.http2.lookahead_bytes"] == 1024 * 1024
     assert options["grpc.max_connection_age_ms"] == 3_600_000
     assert options["grpc.http2.min_recv_ping_interval_without_data_ms"] == 30_000
     assert len(Listener) == 2
