@@ -19,6 +19,8 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "seal": ("bench.seal", "findings encoded, sealed and committed by the agent"),
     "indicators": ("bench.indicators", "lookups in the mapped indicator index"),
     "forward": ("bench.forward", "admitted findings to an HTTP Event Collector"),
+    "footprint": ("bench.footprint", "memory, processor time and wakeups of an idle agent"),
+    "recovery": ("bench.recovery", "time until receipts flow again after kill -9"),
     "posture": ("bench.posture", "one pass of every check over this host"),
 }
 RUN_TIMEOUT_S = 900

@@ -1,6 +1,9 @@
 import os
 import subprocess
 import time
+from contextlib import ExitStack
+
+import pytest
 
 from bench import procfs
 
@@ -33,3 +36,22 @@ def test_children_are_found_by_their_arguments() -> None:
         child.kill()
 
     assert found[child.pid][:2] == ("sleep", "30") or child.pid in found
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="root is needed")
+def test_a_page_that_two_processes_map_counts_once() -> None:
+    argv = ["python3", "-c", "print(1, flush=True); input()"]
+    with ExitStack() as running:
+        pids = []
+        for _ in range(2):
+            child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            running.callback(child.communicate, b"\n")
+            assert child.stdout is not None
+            child.stdout.readline()
+            pids.append(child.pid)
+        one, both = procfs.together(pids[:1]), procfs.together(pids)
+        rss = [procfs.memory(pid).rss for pid in pids]
+
+    assert one == pytest.approx(rss[0], abs=1)
+    assert one < both < sum(rss) - 1
