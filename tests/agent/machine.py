@@ -8,6 +8,7 @@ from agent.cli import main
 from agent.config import AgentSettings, read_settings
 from agent.identity import SIGNING_KEY, AgentIdentity, save_identity
 from agent.layout import Owners, make_directories
+from agent.sense.headers import Committed, Sealed, decode_notes
 from agent.sense.outbox import Outbox
 from agent.sense.seal import SealedBatch
 from agent.settings import PathSettings
@@ -120,8 +121,8 @@ class Machine:
         make_directories(self.paths, ME)
         return Outbox(self.sense / "headers.log", Path(self.paths.outbox), SMALL)
 
-    def seals(self, count: int, receipted: int = 0) -> list[SealedBatch]:
-        """Seal batches of one to ``count`` records; the first of them are receipted."""
+    def seals(self, count: int, receipted: int = 0, *, crashes: bool = False) -> list[SealedBatch]:
+        """Seal batches of one to ``count`` records; so many of the first are receipted."""
         outbox, sealer = self.outbox(), self.host.sealer()
         outbox.open(self.host.key.public)
         outbox.begin(sealer.epoch, bytes(16), 1)
@@ -130,5 +131,13 @@ class Machine:
             outbox.commit([batch], {}, 1)
         if receipted:
             give(outbox, a_receipt(self.host, batches[receipted - 1]), self.host.key)
+        if not crashes:
+            outbox.stop({})
         outbox.close()
         return batches
+
+    def sealed(self) -> list[Sealed]:
+        """What the header log lists, in the order it was sealed."""
+        data = (self.sense / "headers.log").read_bytes()
+        notes = [note for *_, note in decode_notes(data)]
+        return [one for note in notes if isinstance(note, Committed) for one in note.batches]
