@@ -46,7 +46,9 @@ from runtime.errors import VedetteError
 from runtime.logs import logger
 from runtime.supervise import spawn
 
-DOOR_RETRY_S = 1.0
+# `sense` is back within a second after a crash, and until then nothing goes out.
+DOOR_RETRY_S_FIRST = 0.1
+DOOR_RETRY_S_MAX = 1.0
 SIGN_TIMEOUT_S = 20
 CHECKPOINT_INTERVAL_S = 300
 RENEW_CHECK_S = 60
@@ -120,6 +122,9 @@ class Ship:
 
     async def _keep_door(self) -> None:
         was_open = True
+        backoff = Backoff(
+            wait_s_first=DOOR_RETRY_S_FIRST, wait_s_max=DOOR_RETRY_S_MAX, random=self._p.random
+        )
         while True:
             try:
                 await self._door.connect()
@@ -128,6 +133,8 @@ class Ship:
                 log.info("door open")
                 was_open = True
                 async for frame in self._door.frames():
+                    # A door that is shut again at once may stay so for a while.
+                    backoff.reset()
                     await self._take(frame)
                 log.warning("door closed")
             except VedetteError as error:
@@ -135,7 +142,7 @@ class Ship:
                     log.warning("door closed", reason=str(error))
                 was_open = False
                 await self._door.close()
-            await asyncio.sleep(DOOR_RETRY_S)
+            await asyncio.sleep(backoff.next_s())
 
     async def _take(self, frame: FromSense) -> None:
         match frame:
