@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 
@@ -27,9 +28,9 @@ def test_a_module_left_out_cannot_be_imported_until_the_block_ends() -> None:
     sys.modules.pop("this_is_not_loaded", None)
 
     with without(["colorsys"]), pytest.raises(ImportError):
-        __import__("colorsys")
+        importlib.import_module("colorsys")
 
-    assert __import__("colorsys").__name__ == "colorsys"
+    assert importlib.import_module("colorsys").__name__ == "colorsys"
 
 
 def test_a_module_loaded_already_stays() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 from securesystemslib.exceptions import UnsupportedLibraryError, UnverifiedSignatureError
-from securesystemslib.signer import SSlibKey
+from securesystemslib.signer import SSlibKey  # type: ignore[attr-defined]
 
 from certs.signatures import SigningKey
 from certs.tufkeys import TufSigner, tuf_key

@@ -10,9 +10,11 @@ from msgspec import structs
 from certs.identity import AgentId, TenantId
 from collector import work
 from collector.errors import LedgerCorrupt, LedgerUnavailable
+from collector.forward.ports import TenantLedger
 from collector.index import queries
 from collector.index.queries import FindingFilter
 from collector.ledger.derived import Sealer
+from collector.ledger.log import LogReader
 from collector.ledger.ports import Mark, Outcome, Seal
 from collector.ledger.proofs import Proofs
 from collector.ledger.sqlite import SqliteLedger
@@ -296,8 +298,10 @@ def test_a_finding_can_be_proven_as_soon_as_a_checkpoint_is_signed(tmp_path: Pat
     tools.ledger.close()
 
 
-def _log(ledger: object) -> object:
-    return ledger.source._log  # type: ignore[attr-defined]  # noqa: SLF001
+def _log(ledger: TenantLedger) -> LogReader:
+    found = ledger.source._log  # type: ignore[attr-defined]  # noqa: SLF001
+    assert isinstance(found, LogReader)
+    return found
 
 
 @pytest.mark.parametrize("name", [*PROJECTIONS, "log", "ledger"])

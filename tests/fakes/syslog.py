@@ -42,7 +42,7 @@ class SyslogReceiver:
         self._context = context
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve)
-        self._stops = False
+        self._stopped = threading.Event()
         self.port: int = self._listener.getsockname()[1]
         self.messages: list[bytes] = []
         self.connections = 0
@@ -62,7 +62,7 @@ class SyslogReceiver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stops = True
+        self._stopped.set()
         self.reads.set()
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
@@ -70,9 +70,9 @@ class SyslogReceiver:
         self._listener.close()
 
     def _serve(self) -> None:
-        while not self._stops:
+        while not self._stopped.is_set():
             plain, _ = self._listener.accept()
-            if self._stops:
+            if self._stopped.is_set():
                 plain.close()
                 return
             self.connections += 1
@@ -87,7 +87,7 @@ class SyslogReceiver:
 
     def _take(self, secure: ssl.SSLSocket) -> str:
         rest = b""
-        while not self._stops:
+        while not self._stopped.is_set():
             self.reads.wait(timeout=10)
             try:
                 part = secure.recv(65_536)

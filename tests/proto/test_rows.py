@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from proto.rows import CELL_CHARS_MAX, finding_row, lines, plain
 from tests.proto.builders import a_finding, a_process
 
-ROWS = [{"a": 1, "b": "two"}, {"a": 333, "b": None, "c": "not shown"}]
+ROWS: list[dict[str, object]] = [{"a": 1, "b": "two"}, {"a": 333, "b": None, "c": "not shown"}]
 
 
 def test_a_table_has_a_heading_and_aligned_columns() -> None:

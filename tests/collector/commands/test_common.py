@@ -193,7 +193,7 @@ def test_what_is_no_id_is_refused(text: str) -> None:
 def test_rows_go_to_standard_output_and_talk_to_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    rows = [{"a": 1, "b": "x\x1b[2J"}, {"a": 2}]
+    rows: list[dict[str, object]] = [{"a": 1, "b": "x\x1b[2J"}, {"a": 2}]
 
     as_json = print_rows(rows, ("a",), as_json=True)
     as_table = print_rows(rows, ("a", "b"), as_json=False)
