@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import logging
 import os
 import sys
 
@@ -47,3 +48,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def fault_count() -> int:
     """How often a sampled fault test repeats: 10, or 30 when proving."""
     return 30 if PROVING else 10
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A command that set up logging must not leave later tests a closed stream."""
+    root_log = logging.getLogger()
+    handlers, level = root_log.handlers[:], root_log.level
+    yield
+    root_log.handlers[:] = handlers
+    root_log.setLevel(level)
