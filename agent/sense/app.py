@@ -423,8 +423,9 @@ class Sense:
             batches = [OpenBatch(model.Priority.LOW)]
         for batch in batches:
             around = self._surroundings(dropped)
-            self._unsaved.append(self._sealer.seal(batch, around))
-            self._p.outbox.declared(len(dropped))
+            sealed = self._sealer.seal(batch, around)
+            self._unsaved.append(sealed)
+            self._p.outbox.declared(len(dropped), sealed)
             dropped = ()
         self._unsaved_cursors = self._cursors()
         if self._unsaved:

@@ -5,9 +5,9 @@ that a week of backlog costs megabytes and not a process.
 """
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from agent.errors import DoorError
 from agent.segments import SegmentId
@@ -210,3 +210,70 @@ def _runs(chain: _Epoch, number: int) -> Iterator[tuple[int, int]]:
             start = None
     if start is not None:
         yield chain.first + start, chain.last
+
+
+class Drops:
+    """Dropped ranges on their way to the collector: to be stated, or stated in a batch it awaits.
+
+    What a header states is said only when that header arrives. Should it be dropped in its turn,
+    the next one says both.
+    """
+
+    def __init__(self) -> None:
+        self.unstated: list[DroppedRange] = []
+        self._stated: dict[tuple[bytes, int], tuple[DroppedRange, ...]] = {}
+
+    def add(self, ranges: Iterable[DroppedRange]) -> None:
+        """Take in ranges that have just been dropped."""
+        dropped = tuple(ranges)
+        again = [key for key in self._stated if any(_holds(item, key) for item in dropped)]
+        back = [item for key in again for item in self._stated.pop(key)]
+        self.unstated = _joined([*back, *self.unstated, *dropped])
+
+    def take(self, count: int) -> tuple[DroppedRange, ...]:
+        """Return the first ``count`` ranges, which a header is about to state."""
+        taken = tuple(self.unstated[:count])
+        del self.unstated[:count]
+        return taken
+
+    def stated(self, epoch: bytes, seq: int, ranges: tuple[DroppedRange, ...]) -> None:
+        """Note that a batch which is durable states these."""
+        self.unstated = [item for item in self.unstated if item not in ranges]
+        self._stated[epoch, seq] = ranges
+
+    def arrived(self, epoch: bytes, seq: int, ahead: Collection[int]) -> None:
+        """Note that the collector has an epoch up to ``seq``, and some batches ahead."""
+        for key in [k for k in self._stated if k[0] == epoch and (k[1] <= seq or k[1] in ahead)]:
+            del self._stated[key]
+
+    def is_awaited(self, epoch: bytes, seq: int) -> bool:
+        """Return whether a batch states what the collector has not heard yet."""
+        return (epoch, seq) in self._stated
+
+
+def _holds(item: DroppedRange, key: tuple[bytes, int]) -> bool:
+    return item.epoch == key[0] and item.first_seq <= key[1] <= item.last_seq
+
+
+def _joined(ranges: Sequence[DroppedRange]) -> list[DroppedRange]:
+    """Return the fewest ranges that say the same, in the order of their epochs."""
+    order = {item.epoch: n for n, item in reversed(list(enumerate(ranges)))}
+    joined: list[DroppedRange] = []
+    for item in sorted(ranges, key=lambda item: (order[item.epoch], item.first_seq)):
+        last = joined[-1] if joined else None
+        if last is None or not _follows(last, item):
+            joined.append(item)
+            continue
+        joined[-1] = structs.replace(
+            last,
+            last_seq=item.last_seq,
+            last_header_hash=item.last_header_hash,
+            batches=last.batches + item.batches,
+            records=last.records + item.records,
+        )
+    return joined
+
+
+def _follows(one: DroppedRange, other: DroppedRange) -> bool:
+    is_next = one.last_seq + 1 == other.first_seq
+    return is_next and one.epoch == other.epoch and one.reason is other.reason

@@ -84,8 +84,10 @@ class Freed(Struct, frozen=True, tag=4, array_like=True):
 
 
 class Declared(Struct, frozen=True, tag=5, array_like=True):
-    """These dropped ranges have been stated in a header that is durable."""
+    """The header of this batch, which is durable, states these dropped ranges."""
 
+    epoch: Id16
+    seq: int
     dropped: tuple[DroppedRange, ...]
 
 

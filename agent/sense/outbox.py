@@ -9,7 +9,6 @@ to become less full. What is removed unreceipted is named in the header of a lat
 """
 
 import contextlib
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from msgspec import Meta, Struct
 from agent.errors import OutboxError, OutboxFailed, OutboxFull
 from agent.segments import FRAME_BYTES, SEGMENT_BYTES, SegmentId
 from agent.sense import recovery
-from agent.sense.chains import Chains, Link
+from agent.sense.chains import Chains, Drops, Link
 from agent.sense.headers import (
     NO_SEGMENT,
     Committed,
@@ -87,9 +86,9 @@ class Outbox:
         self._active: dict[Priority, Segment] = {}
         self._next_number = 1
         self._waiting: list[Note] = []
-        self._undeclared: deque[DroppedRange] = deque()
+        self._drops = Drops()
         # Stated in headers that are sealed, but not yet durable.
-        self._declaring: list[DroppedRange] = []
+        self._declaring: list[Declared] = []
         self._compact_at = 2 * settings.header_log_bytes_max
         self._archived: dict[bytes, int] = {}
 
@@ -108,7 +107,7 @@ class Outbox:
         self._chains = state.chains
         self._segments = state.segments
         self._next_number = state.next_number
-        self._undeclared = deque(state.undeclared)
+        self._drops = state.drops
         self._waiting = list(state.unnoted)
         return state.found
 
@@ -197,11 +196,13 @@ class Outbox:
             )
             for segment, batch, offset, length in placed
         )
-        stated = (Declared(tuple(self._declaring)),) if self._declaring else ()
         dropped = (Freed(NO_SEGMENT, tuple(given_up)),) if given_up else ()
-        self._log_waiting(Committed(sealed, dict(cursors), boot_clock), *stated, *dropped)
+        committed = Committed(sealed, dict(cursors), boot_clock)
+        self._log_waiting(committed, *self._declaring, *dropped)
+        for note in self._declaring:
+            self._drops.stated(note.epoch, note.seq, note.dropped)
         self._declaring = []
-        self._undeclared.extend(given_up)
+        self._drops.add(given_up)
         for segment, batch, _, _ in placed:
             self._chains.add(Link(batch.epoch, batch.seq, batch.hash), segment.id, batch.records)
         for segment in touched:
@@ -281,6 +282,7 @@ class Outbox:
         """
         ahead = {item.seq: item.header_hash for item in receipt.ahead}
         settled = self._chains.settle(receipt.epoch, receipt.seq, receipt.header_hash, ahead)
+        self._drops.arrived(receipt.epoch, receipt.seq, ahead)
         self._archived[receipt.epoch] = receipt.archived_seq
         if settled:
             note = Receipted(
@@ -311,7 +313,7 @@ class Outbox:
                     continue
                 link = Link(sealed.epoch, sealed.seq, sealed.hash)
                 dropped = self._chains.drop_one(link, DropReason.QUARANTINED)
-                self._undeclared.extend(dropped)
+                self._drops.add(dropped)
                 count += len(dropped)
         return count
 
@@ -319,12 +321,13 @@ class Outbox:
 
     def undeclared(self) -> tuple[DroppedRange, ...]:
         """Return dropped ranges that the next header has to state."""
-        return tuple(self._undeclared)[:DECLARED_RANGES_MAX]
+        return tuple(self._drops.unstated[:DECLARED_RANGES_MAX])
 
-    def declared(self, count: int) -> None:
-        """Note that a sealed header states the first ``count`` of them."""
-        # Noted with the commit that stores that header, and not before.
-        self._declaring += [self._undeclared.popleft() for _ in range(count)]
+    def declared(self, count: int, by: SealedBatch) -> None:
+        """Note that the header of a batch states the first ``count`` of them."""
+        if count:
+            # Noted with the commit that stores that header, and not before.
+            self._declaring.append(Declared(by.epoch, by.seq, self._drops.take(count)))
 
     # -- space -----------------------------------------------------------------------------------
 
@@ -384,7 +387,7 @@ class Outbox:
     def _free(self, segment: Segment, reason: DropReason) -> None:
         """Remove a segment; the note goes first, so a crash between leaves nothing unexplained."""
         dropped = tuple(self._chains.drop(segment.id, reason))
-        self._undeclared.extend(dropped)
+        self._drops.add(dropped)
         self._waiting.append(Freed(segment.id, dropped))
         # On a disk so full that the note does not fit, space comes first. Should the daemon die
         # before the note is written, recovery names the missing file's batches itself.
@@ -403,8 +406,10 @@ class Outbox:
         keep = self._settings.header_log_bytes_max
         # Where there is no room for the new log, the old one stands and grows.
         with contextlib.suppress(OutboxFailed):
-            undeclared = (*self._declaring, *self._undeclared)
-            recovery.compact(self._log, recovery.Keep(live, self._chains, keep), undeclared)
+            sealed = [item for note in self._declaring for item in note.dropped]
+            unstated = (*sealed, *self._drops.unstated)
+            kept = recovery.Keep(live, self._chains, self._drops, keep)
+            recovery.compact(self._log, kept, unstated)
             self._waiting = [_without_ranges(note) for note in self._waiting]
         self._compact_at = 2 * max(keep, self._log.size_bytes)
 

@@ -6,7 +6,6 @@ is our own, and what is gone is named as dropped.
 """
 
 import contextlib
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 
@@ -14,7 +13,7 @@ from msgspec import Struct, structs
 
 from agent.errors import DoorError, OutboxFailed, SegmentDamaged
 from agent.segments import FRAME_BYTES, Entry, SegmentId
-from agent.sense.chains import Chains, Link
+from agent.sense.chains import Chains, Drops, Link
 from agent.sense.headers import (
     NO_SEGMENT,
     Committed,
@@ -58,7 +57,7 @@ class State(Struct):
     chains: Chains
     segments: dict[int, Segment]
     next_number: int
-    undeclared: list[DroppedRange]
+    drops: Drops
     unnoted: tuple[Note, ...]
 
 
@@ -69,7 +68,7 @@ class _Replay:
         self.chains = Chains()
         self.ends: dict[SegmentId, int] = {}
         self.epochs: dict[SegmentId, bytes] = {}
-        self.undeclared: deque[DroppedRange] = deque()
+        self.drops = Drops()
         self.cursors: dict[str, bytes] = {}
         self.boot_id = b""
         self.boot_clock = 0
@@ -93,7 +92,7 @@ class _Replay:
                 if note.segment != NO_SEGMENT:
                     self.chains.drop(note.segment, DropReason.EVICTED)
                 self.ends.pop(note.segment, None)
-                self.undeclared.extend(note.dropped)
+                self.drops.add(note.dropped)
             case Declared():
                 self._declared(note)
             case Stopped():
@@ -124,15 +123,14 @@ class _Replay:
             receipt = codec.decode_receipt(note.payload)
             ahead = {item.seq: item.header_hash for item in receipt.ahead}
             self.chains.settle(note.epoch, note.seq, receipt.header_hash, ahead)
+            self.drops.arrived(note.epoch, note.seq, ahead)
         except (DoorError, WireError):
             # Only a damaged log can say this; the collector will send its receipt again.
             return
 
     def _declared(self, note: Declared) -> None:
+        self.drops.stated(note.epoch, note.seq, note.dropped)
         for dropped in note.dropped:
-            # Named one by one, not counted: damage before this note moves no other range.
-            if dropped in self.undeclared:
-                self.undeclared.remove(dropped)
             for seq in range(dropped.first_seq, dropped.last_seq + 1):
                 self.chains.drop_one(Link(dropped.epoch, seq, b""), dropped.reason)
 
@@ -182,7 +180,7 @@ def recover(log: HeaderLog, store: SegmentStore, key: Verifier) -> State:
         chains=replay.chains,
         segments=segments,
         next_number=max(replay.highest, *(segment.number for segment in sizes), 0) + 1,
-        undeclared=list(replay.undeclared),
+        drops=replay.drops,
         unnoted=unnoted,
     )
 
@@ -253,7 +251,7 @@ def _declare_missing(
         else:
             link = Link(sealed.epoch, sealed.seq, sealed.hash)
             dropped += replay.chains.drop_one(link, DropReason.QUARANTINED)
-    replay.undeclared.extend(_joined(dropped))
+    replay.drops.add(dropped)
     for segment, end in whole.items():
         replay.ends[segment] = end
         if not end:
@@ -263,24 +261,6 @@ def _declare_missing(
 
 def _end_of(sealed: Sealed) -> int:
     return sealed.offset + FRAME_BYTES + sealed.length
-
-
-def _joined(ranges: list[DroppedRange]) -> list[DroppedRange]:
-    """Return ranges of one batch each as the fewest ranges that name the same."""
-    joined: list[DroppedRange] = []
-    for item in sorted(ranges, key=lambda item: (item.epoch, item.first_seq)):
-        last = joined[-1] if joined else None
-        if last and (last.epoch, last.last_seq + 1) == (item.epoch, item.first_seq):
-            joined[-1] = structs.replace(
-                last,
-                last_seq=item.last_seq,
-                last_header_hash=item.last_header_hash,
-                batches=last.batches + item.batches,
-                records=last.records + item.records,
-            )
-        else:
-            joined.append(item)
-    return joined
 
 
 def _take_over(
@@ -314,21 +294,23 @@ class Keep(Struct, frozen=True):
     Args:
         live: the segments that are there.
         chains: which batches are owed a receipt; their headers stay.
+        drops: which batches state what the collector has not heard yet.
         bytes_max: room for the headers of those that are not, newest first.
     """
 
     live: set[SegmentId]
     chains: Chains
+    drops: Drops
     bytes_max: int
 
 
-def compact(log: HeaderLog, keep: Keep, undeclared: Sequence[DroppedRange]) -> None:
+def compact(log: HeaderLog, keep: Keep, unstated: Sequence[DroppedRange]) -> None:
     """Rewrite the header log without what nobody will ask for again.
 
     Args:
         log: open.
         keep: what stays.
-        undeclared: dropped ranges that no durable header has stated.
+        unstated: dropped ranges that no durable header states.
 
     Raises:
         OutboxFailed: the old log stands.
@@ -354,7 +336,7 @@ def compact(log: HeaderLog, keep: Keep, undeclared: Sequence[DroppedRange]) -> N
         for at, note in enumerate(log.notes())
         if (kept := _compacted(note, keep, is_new=at >= since, is_last=at in wanted)) is not None
     )
-    rest = (Freed(NO_SEGMENT, tuple(undeclared)),) if undeclared else ()
+    rest = (Freed(NO_SEGMENT, tuple(unstated)),) if unstated else ()
     log.rewrite(chain(notes, rest))
 
 
@@ -374,11 +356,13 @@ def _compacted(note: Note, keep: Keep, *, is_new: bool, is_last: bool) -> Note |
         case Receipted():
             return note if is_last else None
         case Freed():
-            # Its batches may be named still; its dropped ranges are in `undeclared`, or declared.
+            # Its batches may be named still; its dropped ranges are in `unstated`, or declared.
             return Freed(note.segment, ()) if is_new else None
         case Declared():
-            found = tuple(d for d in note.dropped if d.reason is DropReason.QUARANTINED)
-            return Declared(found) if found else None
+            found = note.dropped
+            if not keep.drops.is_awaited(note.epoch, note.seq):
+                found = tuple(d for d in found if d.reason is DropReason.QUARANTINED)
+            return Declared(note.epoch, note.seq, found) if found else None
         case Stopped():
             return None
 

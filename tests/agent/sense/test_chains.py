@@ -2,8 +2,8 @@ import pytest
 
 from agent.errors import DoorError
 from agent.segments import SegmentId
-from agent.sense.chains import Chains, Link
-from proto.model import DropReason, Priority
+from agent.sense.chains import Chains, Drops, Link
+from proto.model import DroppedRange, DropReason, Priority
 
 EPOCH = b"e" * 16
 ONE = SegmentId(1, Priority.LOW)
@@ -101,3 +101,54 @@ def test_settled_history_costs_no_memory() -> None:
 
     assert chains.settle(EPOCH, 4_999, digest(4_999 % 256), {}) == 0
     assert chains.owed == 1
+
+
+def a_range(first: int, last: int, reason: DropReason = DropReason.EVICTED) -> DroppedRange:
+    return DroppedRange(
+        reason=reason,
+        epoch=EPOCH,
+        first_seq=first,
+        last_seq=last,
+        last_header_hash=digest(last),
+        batches=last - first + 1,
+        records=10 * (last - first + 1),
+    )
+
+
+def test_ranges_beside_each_other_are_said_as_one() -> None:
+    drops = Drops()
+
+    drops.add([a_range(4, 6), a_range(9, 9)])
+    drops.add([a_range(1, 3)])
+    drops.add([a_range(7, 7, DropReason.QUARANTINED)])
+
+    assert drops.unstated == [
+        a_range(1, 6),
+        a_range(7, 7, DropReason.QUARANTINED),
+        a_range(9, 9),
+    ]
+
+
+def test_what_was_said_by_a_batch_that_is_dropped_is_said_again() -> None:
+    drops = Drops()
+    drops.add([a_range(1, 3)])
+    drops.stated(EPOCH, 10, drops.take(1))
+    assert drops.unstated == []
+    assert drops.is_awaited(EPOCH, 10)
+
+    drops.add([a_range(10, 12)])
+
+    assert drops.unstated == [a_range(1, 3), a_range(10, 12)]
+    assert not drops.is_awaited(EPOCH, 10)
+
+
+def test_what_the_collector_has_heard_is_not_said_again() -> None:
+    drops = Drops()
+    drops.add([a_range(1, 3), a_range(5, 6)])
+    drops.stated(EPOCH, 10, drops.take(1))
+    drops.stated(EPOCH, 12, drops.take(1))
+
+    drops.arrived(EPOCH, 10, {12})
+    drops.add([a_range(10, 12)])
+
+    assert drops.unstated == [a_range(10, 12)]

@@ -57,7 +57,7 @@ NOTES: list[Note] = [
     a_commit(1),
     a_commit(2),
     Freed(SEGMENT, (RANGE,)),
-    Declared((RANGE,)),
+    Declared(b"e" * 16, 10, (RANGE,)),
     a_commit(3, bytes(300)),
     Stopped({"authlog": b"3"}),
 ]

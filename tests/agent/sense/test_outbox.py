@@ -1,5 +1,6 @@
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from agent.segments import read_frame, read_payload
 from agent.sense.outbox import Outbox, OutboxSettings, Visible
 from agent.sense.seal import SealedBatch
 from certs.signatures import SigningKey
-from proto.model import DropReason, Priority
+from proto.model import DroppedRange, DropReason, Priority
 from proto.vedette.v1.envelope_pb2 import Envelope
 from tests.agent.sense.builders import SMALL, Host, a_batch, a_receipt, an_outbox, give
 
@@ -165,8 +166,9 @@ def test_dropped_ranges_survive_a_crash_until_a_header_states_them(tmp_path: Pat
 
     again = opened(tmp_path, host)
     count = len(again.undeclared())
-    again.declared(count)
-    again.commit([a_batch(host.sealer())], {}, 1)
+    stating = a_batch(host.sealer())
+    again.declared(count, stating)
+    again.commit([stating], {}, 1)
 
     assert before
     assert count == len(before)
@@ -381,3 +383,85 @@ def test_a_commit_never_makes_room_at_its_own_cost(tmp_path: Path) -> None:
     assert outbox.undeclared() == ()
     outbox.commit(batches[:9], {}, 1)
     assert len(delivered(outbox, tmp_path)) == 9
+
+
+class EvictingOutbox(RuleBasedStateMachine):
+    """More than fits, over restarts: each batch has arrived, is there, or is named by what is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name)
+        self.host = Host()
+        self.sealed: dict[tuple[bytes, int], SealedBatch] = {}
+        self.states: dict[tuple[bytes, int], set[tuple[bytes, int]]] = {}
+        self.arrived: set[tuple[bytes, int]] = set()
+        self.start()
+
+    def start(self) -> None:
+        self.outbox = opened(
+            self.path,
+            self.host,
+            OutboxSettings(
+                size_bytes_max=2 * 1024 * 1024,
+                segment_bytes=256 * 1024,
+                header_log_bytes_max=64 * 1024,
+            ),
+        )
+        self.sealer = self.host.sealer()
+        self.outbox.begin(self.sealer.epoch, bytes(16), 1)
+
+    @rule(
+        priorities=st.lists(st.sampled_from(list(Priority)[1:]), min_size=1, max_size=8),
+        padding=st.sampled_from([0, 60_000]),
+    )
+    def commit(self, priorities: list[Priority], padding: int) -> None:
+        batches = [a_batch(self.sealer, priority=p, padding=padding) for p in priorities]
+        dropped = self.outbox.undeclared()
+        self.outbox.declared(len(dropped), batches[0])
+        try:
+            self.outbox.commit(batches, {}, 1)
+        except OutboxFull:
+            # The same batches go in as soon as the collector has taken what there is.
+            self.receipt(1)
+            self.outbox.commit(batches, {}, 1)
+        self.states[batches[0].epoch, batches[0].seq] = named_by(dropped)
+        self.sealed |= {(batch.epoch, batch.seq): batch for batch in batches}
+
+    @rule(share=st.floats(0, 1))
+    def receipt(self, share: float) -> None:
+        there = self.there()
+        # One that was receipted just before a crash is sent and receipted again.
+        waiting = [batch for batch in self.sealed.values() if batch.header in there]
+        for batch in waiting[: 1 + int(share * len(waiting))]:
+            give(self.outbox, a_receipt(self.host, batch, seq=0, ahead=(batch,)), COLLECTOR)
+            self.arrived.add((batch.epoch, batch.seq))
+
+    @rule()
+    def crash(self) -> None:
+        self.outbox.close()
+        self.start()
+
+    def there(self) -> set[bytes]:
+        return set(delivered(self.outbox, self.path))
+
+    @invariant()
+    def everything_is_accounted_for(self) -> None:
+        there = self.there()
+        known = {key for key, batch in self.sealed.items() if batch.header in there} | self.arrived
+        named = named_by(self.outbox.undeclared())
+        for key in known & self.states.keys():
+            named |= self.states[key]
+        assert self.sealed.keys() <= known | named
+
+    def teardown(self) -> None:
+        self.outbox.close()
+        self.folder.cleanup()
+
+
+def named_by(ranges: Iterable[DroppedRange]) -> set[tuple[bytes, int]]:
+    return {(item.epoch, n) for item in ranges for n in range(item.first_seq, item.last_seq + 1)}
+
+
+EvictingOutbox.TestCase.settings = settings(max_examples=12, stateful_step_count=20, deadline=None)
+TestEvictingOutbox = EvictingOutbox.TestCase

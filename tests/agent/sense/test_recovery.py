@@ -62,6 +62,14 @@ class Life:
         self.batches |= {(batch.epoch, batch.seq): batch for batch in batches}
         return batches
 
+    def commit_stating(self, priority: Priority) -> SealedBatch:
+        """Commit a batch whose header says what was dropped."""
+        batch = a_batch(self.sealer, priority=priority)
+        self.outbox.declared(len(self.outbox.undeclared()), batch)
+        self.outbox.commit([batch], {"c": str(batch.seq).encode()}, batch.seq)
+        self.batches[batch.epoch, batch.seq] = batch
+        return batch
+
     def receipt(self, batch: SealedBatch) -> None:
         give(self.outbox, a_receipt(self.host, batch), COLLECTOR)
 
@@ -289,13 +297,12 @@ def test_a_declared_range_stays_declared_and_another_is_not_taken_for_it(life: L
     life.outbox.close()
     life.begin()
     first = life.outbox.undeclared()
-    life.outbox.declared(len(first))
+    life.outbox.declared(len(first), a_batch(life.sealer))
     # Until the header that states them is durable, they are still to be stated.
     life.outbox.close()
     life.begin()
     assert life.outbox.undeclared() == first
-    life.outbox.declared(len(first))
-    life.commit(LOW)
+    life.commit_stating(LOW)
     life.outbox.close()
 
     found = life.begin()
@@ -313,8 +320,7 @@ def test_what_was_found_damaged_and_declared_is_not_owed_after_a_restart(life: L
     raw[FRAME_BYTES + 10] ^= 1
     file.write_bytes(raw)
     assert life.outbox.examine(visible.segment) == 1
-    life.outbox.declared(1)
-    life.commit(HIGH)
+    life.commit_stating(HIGH)
     life.outbox.close()
 
     life.begin()
@@ -350,8 +356,7 @@ def test_compaction_keeps_what_is_owed_and_tells_nothing_twice(tmp_path: Path) -
         if n == 120:
             life.receipt(batch)
         if n % 50 == 48:
-            count = len(life.outbox.undeclared())
-            life.outbox.declared(count)
+            life.commit_stating(LOW)
     log = life.log.read_bytes()
     owed, head, undeclared = life.outbox.owed, life.outbox.head, life.outbox.undeclared()
     there = life.there()
@@ -363,7 +368,7 @@ def test_compaction_keeps_what_is_owed_and_tells_nothing_twice(tmp_path: Path) -
     assert sum(isinstance(note, Committed) for *_, note in decode_notes(log)) < 900
     assert life.outbox.owed == owed
     assert found.head == head
-    assert found.cursors == {"c": b"900"}
+    assert found.cursors == {"c": b"918"}
     assert life.outbox.undeclared() == undeclared
     assert life.there() == there
     assert (found.lost, found.salvaged, found.is_damaged) == (0, 0, False)
