@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import os
 import sys
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
