@@ -2,12 +2,12 @@
 
 A collector is set up and an agent enrolled; `sense` and `ship` run as under systemd, two processes
 with every sensor at its defaults and the uplink open over mutual TLS. After they have settled they
-are watched for ``--scale`` seconds. Memory is read at the end. ``agent_idle_pss_mib`` counts what
-the two occupy where no other program maps the same files: the collector on the same machine would
-flatter the kernel's own figure, which is quoted beside it. Processor time and wakeups are those of
-all their threads; ``own_wakeups`` are those of our thread, without the timers of the gRPC library.
-The programs that others start on the machine (``host_forks_per_second``) reach the process sensor
-and count.
+are watched for ``--scale`` seconds. Memory is read at the end. ``agent_idle_pss_mib`` is the sum of
+the kernel's proportional shares, so what the collector on the same machine maps too counts in part;
+``agent_alone_mib`` is what the two would occupy if no other program mapped any of their files, not
+even the C library: a host lies between. Processor time and wakeups are those of all their threads;
+``own_wakeups`` are those of our thread, without the timers of the gRPC library. The programs that
+others start on the machine (``host_forks_per_second``) reach the process sensor and count.
 
 Peer: two processes that import the same libraries and do nothing. Needs root.
 """
@@ -96,8 +96,8 @@ def memory_of(pids: Mapping[str, int]) -> dict[str, float]:
     found = {half: procfs.memory(pid) for half, pid in pids.items()}
     return {
         **{f"{half}_idle_rss_mib": memory.rss for half, memory in found.items()},
-        "agent_idle_pss_mib": procfs.together(pids.values()),
-        "agent_idle_kernel_pss_mib": sum(memory.pss for memory in found.values()),
+        "agent_idle_pss_mib": sum(memory.pss for memory in found.values()),
+        "agent_alone_mib": procfs.together(pids.values()),
         "agent_idle_anonymous_mib": sum(memory.anonymous for memory in found.values()),
     }
 
