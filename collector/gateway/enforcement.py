@@ -186,16 +186,15 @@ class Enforcement:
         check_transport(context)
         peer = self._read(context)
         row = check_row(self._registry.find(peer.identity), serial_bytes(peer.serial))
-        check_life(peer, self._clock.wall_ns())
-        with (
-            self._tenant_places.one(peer.identity.tenant),
-            self._agent_places.one(peer.identity),
-            self._registry.watching(peer.identity) as watched,
-        ):
+        with self._registry.watching(peer.identity) as watched:
             session = Session(peer, row, watched, self._registry, self._clock)
             session.check()
-            await self._activate(session, row)
-            yield session
+            with (
+                self._tenant_places.one(peer.identity.tenant),
+                self._agent_places.one(peer.identity),
+            ):
+                await self._activate(session, row)
+                yield session
 
     def _read(self, context: Mapping[str, Iterable[bytes]]) -> PeerCertificate:
         shown = list(context.get(_CERTIFICATE, ()))

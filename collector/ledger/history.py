@@ -127,9 +127,8 @@ class History:
         Raises:
             sqlite3.Error: it cannot be read.
         """
-        chain = epoch.chain
         at, expected = None, self._declared(epoch, seq)
-        before = chain.head.hash if seq - 1 == chain.head.seq else self._declared(epoch, seq - 1)
+        before = self._declared(epoch, seq - 1)
         rows = self._db.execute(
             "SELECT seq, header_hash, signature, header FROM batches"
             " WHERE chain = ? AND seq BETWEEN ? AND ?",

@@ -12,7 +12,7 @@ import pytest
 from msgspec import structs
 
 from certs.identity import TenantId, agent_id_of
-from collector.gateway.settings import GatewaySettings, StreamSettings
+from collector.gateway.settings import GatewaySettings, StreamSettings, TrustFeedSettings
 from collector.gateway.stream import HEADS_MAX, Intake
 from collector.issuer.agents import State
 from collector.ledger.chain import Verdict
@@ -223,6 +223,27 @@ async def test_many_open_streams_are_cut_at_once_and_none_hangs(edge: Edge) -> N
     assert edge.gateway.counts.streams_open == 0
     for stream in streams:
         await stream.__aexit__(None, None, None)
+
+
+async def test_every_message_is_asked_again_whether_its_sender_may_still_be_here(
+    tmp_path: Path,
+) -> None:
+    """Nothing wakes a quiet stream when the registry grows stale, but nothing is taken either."""
+    trust = TrustFeedSettings(watch_wait_s=0.05, stale_s_max=0.2)
+    async with an_edge(tmp_path, PKI, GatewaySettings(trust=trust)) as edge:
+        host = edge.host()
+        async with host.pushing() as pushing:
+            await pushing.send(host.agent.seal())
+            await pushing.receipt(1)
+            edge.issuer.is_down = True
+            await asyncio.sleep(0.5)
+            await pushing.send(host.agent.seal())
+            code, _ = await pushing.status()
+        edge.issuer.is_down = False
+        kept = len(edge.ledger.read(TENANT, 0, 9, 1 << 20))
+
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert kept == 1
 
 
 async def test_what_was_sent_before_the_end_is_answered_before_the_end(edge: Edge) -> None:

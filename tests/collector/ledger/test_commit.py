@@ -1,4 +1,5 @@
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 
@@ -163,14 +164,26 @@ def test_there_is_room_again_when_the_answer_comes(running: Start) -> None:
 
 
 def test_answers_never_overtake_each_other(running: Start) -> None:
-    ledger, desk, agent = Gate(), Desk(), AnAgent()
-    commit = running(ledger, desk, CommitSettings(writers=8, group_batches_max=1))
+    """However long one takes to be heard, the next group of its tenant waits."""
+    ledger, agent = Gate(), AnAgent()
+    heard = threading.Event()
 
-    for ticket in range(200):
-        commit.submit(TENANT, Entry(ticket, agent.seal()))
-    desk.wait_for(200)
+    class Slow(Desk):
+        def take(self, answer: Answer[int]) -> None:
+            if answer.entries[0].ticket == 1:
+                heard.set()
+                time.sleep(0.2)
+            super().take(answer)
 
-    assert desk.tickets() == list(range(200))
+    desk = Slow()
+    commit = running(ledger, desk, CommitSettings(writers=4))
+
+    commit.submit(TENANT, Entry(1, agent.seal()))
+    assert heard.wait(10)
+    commit.submit(TENANT, Entry(2, agent.seal()))
+    desk.wait_for(2)
+
+    assert desk.tickets() == [1, 2]
 
 
 def test_everything_together_is_bounded_too(running: Start) -> None:
