@@ -50,31 +50,28 @@ async def run(
         CannotListen: an address cannot be used.
         OSError: the root certificate cannot be read.
     """
-    issuer = IssuerClient(settings.paths.issuer_socket)
+    receipt_key = load_signing_key(settings.paths.receipt_key)
+    root_pem = settings.paths.root_certificate.read_bytes()
     files = TenantFiles(settings.paths.root)
-    ledger = SqliteLedger(files, clock, os.urandom)
     random = secrets.SystemRandom().random
-    certificate = await _first(issuer, clock, random)
     published = content_dir(settings.publishing)
-    gateway = Gateway(
-        Parts(
+    addresses = Addresses(settings.gateway.intake_address, settings.gateway.enrollment_address)
+    issuer = IssuerClient(settings.paths.issuer_socket)
+    ledger = SqliteLedger(files, clock, os.urandom)
+    try:
+        certificate = await _first(issuer, clock, random)
+        parts = Parts(
             domain=settings.trust.domain,
-            root_pem=settings.paths.root_certificate.read_bytes(),
+            root_pem=root_pem,
             issuer=issuer,
-            receipt_key=load_signing_key(settings.paths.receipt_key),
+            receipt_key=receipt_key,
             ledger=ledger,
             files=files,
             content_of=lambda _tenant: published,
             clock=clock,
             random=random,
-        ),
-        Addresses(
-            intake=settings.gateway.intake_address, enrollment=settings.gateway.enrollment_address
-        ),
-        settings.gateway.limits,
-        settings.commit,
-    )
-    try:
+        )
+        gateway = Gateway(parts, addresses, settings.gateway.limits, settings.commit)
         async with asyncio.TaskGroup() as group:
             renewing = spawn(group, _keep_fresh(gateway, issuer, certificate, clock), "certificate")
             await gateway.serve(certificate.tls, stop, ready)
@@ -115,8 +112,10 @@ async def _keep_fresh(
         if clock.wall_ns() < certificate.renew_at:
             continue
         try:
-            certificate = await _issued(issuer, clock)
-            await gateway.rotate(certificate.tls)
-            log.info("server certificate renewed")
+            found = await _issued(issuer, clock)
+            await gateway.rotate(found.tls)
         except VedetteError as error:
             log.warning("server certificate not renewed", reason=str(error))
+            continue
+        certificate = found
+        log.info("server certificate renewed")

@@ -35,7 +35,8 @@ class Reloader:
         current: CollectorSettings,
         apply: Callable[[CollectorSettings], None],
     ) -> None:
-        self._path = path
+        # The watcher names files by their whole path.
+        self._path = path.absolute()
         self._current = current
         self._apply = apply
 

@@ -35,7 +35,10 @@ class Schedule:
         self._clock = clock
         # Its own lines tell of every run; ours tell of what became of it.
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
-        self._scheduler = AsyncIOScheduler()
+        # A run that a busy machine lets pass is made up for: the next may be a day away.
+        self._scheduler = AsyncIOScheduler(
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
 
     def start(self) -> None:
         """Begin, with the feeds at once. Needs the running event loop."""
@@ -57,8 +60,6 @@ class Schedule:
                 seconds=seconds,
                 id=name,
                 replace_existing=True,
-                max_instances=1,
-                coalesce=True,
             )
 
     def stop(self) -> None:

@@ -1,5 +1,8 @@
 import asyncio
+import time
 from pathlib import Path
+
+import pytest
 
 from collector.reload import Reloader
 from collector.settings import CollectorSettings, read_settings
@@ -52,3 +55,26 @@ async def test_a_write_is_noticed_while_it_watches(tmp_path: Path) -> None:
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     assert noticed.is_set()
+
+
+async def test_a_file_that_was_named_from_where_we_are_is_watched_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "[feeds]\ninterval_s = 60\n")
+    file = Path("collector.toml")
+    taken: list[CollectorSettings] = []
+    reloader = Reloader(file, read_settings(file, {}, missing_ok=False), taken.append)
+    watching = asyncio.ensure_future(reloader.run())
+
+    for number in range(100):
+        written(tmp_path, f"[feeds]\ninterval_s = {100 + number}\n")
+        await asyncio.sleep(0.1)
+        if taken:
+            break
+
+    watching.cancel()
+    started = time.monotonic()
+    await asyncio.gather(watching, return_exceptions=True)
+    assert taken
+    assert time.monotonic() - started < 5

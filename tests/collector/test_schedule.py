@@ -1,15 +1,19 @@
 import asyncio
 import sqlite3
+import time
 from pathlib import Path
 
 from msgspec import structs
 
+from collector.feeds.publish import Publisher
 from collector.index.projection import IndexProjection
 from collector.ledger.files import TenantFiles
 from collector.schedule import Schedule
 from collector.settings import CollectorSettings, PathSettings, RetentionSettings
 from runtime.clock import NS_PER_S
 from tests.collector.builders import NOW, TENANT, an_admitted_batch
+from tests.collector.forward.builders import eventually
+from tests.collector.shell import Shell
 from tests.fakes.clock import FakeClock
 from tests.proto.builders import a_finding
 
@@ -91,4 +95,18 @@ async def test_new_intervals_replace_the_old_jobs(tmp_path: Path) -> None:
     jobs = {job.id: job for job in schedule.jobs()}
     assert jobs["retention"].trigger.interval.total_seconds() == 77
     assert {"feeds", "retention"} <= jobs.keys()
+    schedule.stop()
+
+
+async def test_feeds_are_read_at_the_start_however_busy_the_machine_is(tmp_path: Path) -> None:
+    """What the scheduler calls a misfire would leave hosts without intel for an interval."""
+    shell = Shell(tmp_path)
+    shell.init()
+    shell.configure('[[feeds.sources]]\nname = "a"\npath = "a.txt"\nkind = "ipv4"\n')
+    (Path(shell.settings.publishing.lists) / "a.txt").write_text("192.0.2.1\n")
+    schedule = Schedule(shell.settings, shell.files, shell.clock)
+
+    schedule.start()
+    time.sleep(1.5)  # noqa: ASYNC251  (the loop is kept from running)
+    await eventually(lambda: Publisher(shell.settings.publishing, shell.clock).current(), 20)
     schedule.stop()
