@@ -11,8 +11,8 @@ import msgspec
 from agent.commands.common import add_json, settings_of
 from agent.config import AgentSettings
 from agent.identity import load_identity
-from agent.segments import SegmentId
 from agent.sense.headers import Committed, Opened, Receipted, Stopped, decode_notes
+from agent.sense.segstore import SegmentStore
 from proto.uids import show
 from runtime.files import is_locked
 
@@ -80,7 +80,7 @@ def read_state(settings: AgentSettings) -> dict[str, object]:
         "batches_kept": len(sealed),
         "batches_owed": len(owed),
         "records_owed": sum(owed),
-        "outbox_bytes": sum(size for _, size in _segments(Path(settings.paths.outbox))),
+        "outbox_bytes": _outbox_bytes(Path(settings.paths.outbox)),
     }
 
 
@@ -93,7 +93,7 @@ def _notes(path: Path) -> Iterator[msgspec.Struct]:
         yield note
 
 
-def _segments(path: Path) -> Iterator[tuple[SegmentId, int]]:
-    for entry in sorted(path.iterdir()) if path.is_dir() else ():
-        if entry.suffix == ".seg":
-            yield SegmentId.parse(entry.name), entry.stat().st_size
+def _outbox_bytes(path: Path) -> int:
+    if not path.is_dir():
+        return 0
+    return sum(size for _, size in SegmentStore(path, None).present())

@@ -1,9 +1,11 @@
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 
-from agent.commands.ls import TABLES
+from agent.commands import ls
+from agent.sense.listing import TABLES
 from tests.agent.machine import Machine
 from tests.agent.sense.sensors.hosts import a_process_dir, a_stat
 
@@ -63,3 +65,11 @@ def test_a_host_that_cannot_be_read_is_said(
     out, err = capsys.readouterr()
     assert (code, out) == (1, "")
     assert "no such file or directory" in err
+
+
+def test_the_tables_to_choose_from_are_those_there_are() -> None:
+    parser = argparse.ArgumentParser()
+
+    ls.add_arguments(parser)
+
+    assert [parser.parse_args([name]).table for name in TABLES] == list(TABLES)

@@ -25,9 +25,9 @@ def test_a_pass_ends_when_nothing_is_due_and_stops_the_sensor() -> None:
 def test_a_pass_ends_at_its_time_however_much_is_left() -> None:
     clock = FakeClock()
     sensor = FakeSensor(clock, list(a_row(100)), batch=1)
-    sensor.on_poll = lambda: clock.forward(1)
+    sensor.takes_all_its_time = True
 
-    seen = list(once(sensor, clock, clock.boot_ns() + 3 * NS_PER_S))
+    seen = list(once(sensor, clock, clock.boot_ns() + 3 * SLICE_MS * NS_PER_MS))
 
     assert len(seen) == 3
     assert not sensor.is_open
