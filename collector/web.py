@@ -12,12 +12,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
 
+from certs.errors import IdentityRefused
 from certs.identity import AgentId, TenantId
 from collector import __version__
 from collector.comply import queries as comply
 from collector.comply.report import headline_rows
 from collector.console.access import ensure_token
 from collector.console.app import Sources
+from collector.console.errors import BadRequest
 from collector.console.ports import Check, FindingQuery, PageQuery, Row, Sample
 from collector.console.samples import (
     check_samples,
@@ -143,12 +145,12 @@ class Views:
 
         Raises:
             NotReadable: the index cannot be read now.
-            IdentityRefused: the agent's id is none.
+            BadRequest: the agent's id is none.
         """
         chosen = FindingFilter(
             kind=wanted.kind,
             rule=wanted.rule,
-            agent=AgentId.parse(wanted.agent).bytes if wanted.agent else None,
+            agent=None if wanted.agent is None else _agent(wanted.agent),
             severity_min=Severity(wanted.severity_min or "unspecified"),
             since=wanted.since,
             until=wanted.until,
@@ -249,3 +251,10 @@ class Views:
                 yield from forward_samples(
                     str(tenant), figures(status, mark, self._clock.wall_ns())
                 )
+
+
+def _agent(text: str) -> bytes:
+    try:
+        return AgentId.parse(text).bytes
+    except IdentityRefused as error:
+        raise BadRequest("agent is not an id", hint=error.hint) from error

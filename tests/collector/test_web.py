@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from collector.console.errors import BadRequest
 from collector.console.metrics import METRICS, exposition
 from collector.console.ports import FindingQuery, PageQuery
 from collector.console.settings import ConsoleSettings
@@ -18,6 +19,7 @@ from collector.web import Checks, NotReadable, Views, run
 from runtime.clock import SystemClock
 from runtime.files import FileLock
 from tests.collector.builders import TENANT
+from tests.collector.shell import Sealing, a_detection, admitted, lived, until_idle, working
 
 
 def settings_in(path: Path, port: int = 0) -> CollectorSettings:
@@ -149,3 +151,63 @@ def lint(metrics: bytes) -> None:
         ["promtool", "check", "metrics"], input=metrics, capture_output=True, check=False
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+async def test_the_api_answers_what_the_commands_print(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell, tenant = lived(tmp_path)
+    views = Views(shell.settings, SystemClock(), Checks(shell.settings))
+
+    for command, asked in (
+        ("findings", views.findings(tenant, FindingQuery())),
+        ("incidents", views.incidents(tenant, PageQuery())),
+        ("agents", views.hosts(tenant, PageQuery())),
+    ):
+        action = ["ls"] if command == "agents" else []
+        shell.run(command, *action, "--json")
+        printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert json.loads(json.dumps(list(asked))) == printed
+        assert printed
+
+
+def test_what_is_no_agent_is_the_askers_mistake(tmp_path: Path) -> None:
+    shell, tenant = lived(tmp_path)
+    views = Views(shell.settings, SystemClock(), Checks(shell.settings))
+
+    with pytest.raises(BadRequest):
+        views.findings(tenant, FindingQuery(agent="web-1"))
+    assert views.findings(tenant, FindingQuery(agent=str(Sealing(tenant).id))) == []
+
+
+def test_numbers_tell_how_far_each_projection_has_come(tmp_path: Path) -> None:
+    shell, tenant = lived(tmp_path)
+    shell.append(tenant, Sealing(tenant).seal(a_detection(7)))
+    views = Views(shell.settings, SystemClock(), Checks(shell.settings))
+
+    found = {(one.metric, one.labels): one.value for one in views.samples()}
+
+    name = str(tenant)
+    batches = len(admitted(shell, tenant))
+    assert found["ledger_batches_total", (name,)] == batches + 1
+    assert found["verified_batches_total", (name,)] == batches
+    for projection in ("index", "correlate", "comply"):
+        assert found["projection_lag_batches", (name, projection)] == 0
+        assert found["projection_pending_records", (name, projection)] == 0
+    assert found["index_rows", (name, "findings")] == 3
+
+
+@pytest.mark.parametrize("broken", ["index", "log", "ledger", "forward"])
+def test_one_tenants_damaged_file_leaves_the_numbers_of_the_others(
+    tmp_path: Path, broken: str
+) -> None:
+    shell, tenant = lived(tmp_path)
+    other = shell.add_tenant("globex")
+    with working(shell, other) as worked:
+        until_idle(worked)
+    (shell.files.directory(tenant) / f"{broken}.db").write_bytes(b"no database" * 1000)
+    views = Views(shell.settings, SystemClock(), Checks(shell.settings))
+
+    told = {sample.labels[0] for sample in views.samples() if sample.metric == "log_entries"}
+
+    assert str(other) in told
