@@ -382,6 +382,7 @@ class _Program:
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
+        self._is_asked = False
         self._start_ns = 0  # of the running process, or of the next one
         self._beat_ns = 0
         self._log = logger(__name__).bind(name=child.name)
@@ -439,6 +440,7 @@ class _Program:
             return
         self.phase = Phase.STARTING if self.child.notifies else Phase.READY
         self._starts += 1
+        self._is_asked = False
         self._start_ns = self._beat_ns = now_ns
         self._log.info("program started", pid=self._process.pid, starts=self._starts)
 
@@ -495,8 +497,10 @@ class _Program:
             self.channel = None
         if now_ns - self._start_ns >= self._stable_ns:
             self._backoff.reset()
+        was_asked = self._is_asked and self.last_exit == 0
         self._retry(now_ns)
-        self._log.warning("program ended", exit=self.last_exit, starts=self._starts)
+        tell = self._log.info if was_asked else self._log.warning
+        tell("program ended", exit=self.last_exit, starts=self._starts)
 
     def _retry(self, now_ns: int) -> None:
         self.phase = Phase.WAITING
@@ -504,6 +508,7 @@ class _Program:
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM, once."""
+        self._is_asked = True
         if self._process is not None:
             os.kill(self._process.pid, signal.SIGTERM)  # Popen's own way would reap
 
