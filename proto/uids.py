@@ -6,7 +6,6 @@ mistaken for, or steered into, the other.
 
 import hashlib
 import struct
-from uuid import UUID
 
 from proto.model import FindingKind, RecordRef
 
@@ -70,4 +69,5 @@ def incident_uid(tenant: bytes, rule: str, key: str, episode: int) -> bytes:
 
 def show(raw: bytes) -> str:
     """Return a 16-byte id as people and SIEMs read it."""
-    return str(UUID(bytes=raw))
+    text = raw.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

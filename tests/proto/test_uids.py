@@ -42,3 +42,8 @@ def test_an_incident_keeps_its_id_over_its_revisions_only() -> None:
     assert incident_uid(HOST, "rule", "host", 1) == first
     others = [(HOST, "rule", "host", 2), (HOST, "rule", "other", 1), (bytes(16), "rule", "host", 1)]
     assert first not in {incident_uid(*other) for other in others}
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_an_id_is_shown_as_the_uuid_it_is(raw: bytes) -> None:
+    assert show(raw) == str(UUID(bytes=raw))
