@@ -218,20 +218,20 @@ class Ship:
         session = Session(channel, self._reader, self._door, self._p.uplink, self._counts)
         session.on_renew = self._renew_now.set
         self._session = session
+        running = asyncio.ensure_future(session.run())  # noqa: TID251  (awaited below)
+        renewed = asyncio.ensure_future(self._renewed.wait())  # noqa: TID251
         try:
-            running = asyncio.ensure_future(session.run())  # noqa: TID251  (awaited below)
-            renewed = asyncio.ensure_future(self._renewed.wait())  # noqa: TID251
             await asyncio.wait((running, renewed), return_when=asyncio.FIRST_COMPLETED)
-            renewed.cancel()
-            if not running.done():
-                running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
-            if not running.cancelled() and (error := running.exception()) is not None:
-                raise error
         finally:
+            # Also when `ship` is told to stop: a session left alone outlives its channel.
+            for task in (running, renewed):
+                task.cancel()
+            await asyncio.gather(running, renewed, return_exceptions=True)
             self._session = None
             self._channel = None
             await collector.close_channel(channel)
+        if not running.cancelled() and (error := running.exception()) is not None:
+            raise error
 
     def _open_channel(self, credentials: Credentials) -> grpc.aio.Channel:
         return collector.open_channel(

@@ -15,15 +15,13 @@ from agent.settings import PathSettings
 from agent.ship import credentials
 from certs.identity import AgentId, TenantId
 from certs.keyring import save_signing_key
-from certs.p256 import P256Key
 from certs.trust import Trust, TrustedKey
 from tests.agent.sense.builders import SMALL, TENANT, Host, a_batch, a_receipt, give
 from tests.agent.sense.sensors.hosts import a_golden_host
-from tests.certs.builders import DOMAIN, Pki, a_pki
+from tests.certs.builders import DOMAIN, Pki, a_leaf, a_pki
 
 ME = Owners(os.geteuid(), os.geteuid(), os.getegid())
 NOWHERE = "localhost:1"
-YEAR_NS = 365 * 86_400 * 10**9
 
 
 def a_trust(pki: Pki, host: Host) -> Trust:
@@ -106,12 +104,11 @@ class Machine:
     def enrolled(self) -> "Machine":
         """Write what enrolment writes."""
         make_directories(self.paths, ME)
-        pki = a_pki(time.time_ns())
-        save_signing_key(self.sense / SIGNING_KEY, self.host.key)
-        key = P256Key.generate()
         now = time.time_ns()
-        chain = pki.tenant.certificate_pem
-        credentials.save_identity(self.ship, key, (chain, now, now + YEAR_NS))
+        pki = a_pki(now, TenantId(TENANT))
+        save_signing_key(self.sense / SIGNING_KEY, self.host.key)
+        key, leaf = a_leaf(pki.tenant, now, an_identity(self.host).peer)
+        credentials.save_identity(self.ship, key, (leaf.chain_pem, now, leaf.not_after_ns))
         for directory in (self.sense, self.ship):
             credentials.save_trust(directory, a_trust(pki, self.host).encode())
             save_identity(directory, an_identity(self.host))

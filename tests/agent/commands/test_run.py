@@ -1,0 +1,79 @@
+import argparse
+from pathlib import Path
+
+import pytest
+
+from agent.commands import run
+from agent.commands.status import read_state
+from runtime.settings import BadSettings
+from tests.agent.daemons import SENSE, SHIP, a_daemon, a_split_machine, status_of
+from tests.agent.machine import Machine
+
+FEW = '[sense.sensors]\nenabled = ["packages"]\n[metrics]\nport = 0\n'
+
+
+def test_both_halves_run_and_both_are_gone_when_it_stops(tmp_path: Path) -> None:
+    machine = Machine(tmp_path).with_golden_host().enrolled()
+    machine.configure(FEW)
+
+    with a_daemon(machine, "run") as daemon:
+        daemon.until("READY=1")
+        halves = {pid: _words(pid) for pid in daemon.children()}
+        running = read_state(machine.settings)["sense_running"]
+        code = daemon.stop()
+
+    assert code == 0
+    assert running
+    assert {words[4] for words in halves.values()} == {"sense", "ship"}
+    assert all("-P" in words for words in halves.values())
+    assert not any(Path(f"/proc/{pid}").exists() for pid in halves)
+    assert read_state(machine.settings)["stopped_cleanly"]
+
+
+def test_a_missing_split_is_said_with_its_reason(tmp_path: Path) -> None:
+    machine = Machine(tmp_path).with_golden_host().enrolled()
+    machine.configure(FEW)
+
+    with a_daemon(machine, "run") as daemon:
+        daemon.until("READY=1")
+        daemon.stop()
+
+    assert "split=none: both halves have one user\n" in daemon.err
+
+
+@pytest.mark.root
+def test_started_by_root_the_halves_are_two_users_and_neither_is_root() -> None:
+    with a_split_machine() as machine:
+        machine.config.write_text(machine.config.read_text() + FEW)
+        with a_daemon(machine, "run") as daemon:
+            daemon.until("READY=1")
+            users = {status_of(pid)["Uid"] for pid in daemon.children()}
+            code = daemon.stop()
+
+    assert code == 0
+    assert users == {"\t".join([uid] * 4) for uid in (SENSE, SHIP)}
+    assert "split=none" not in daemon.err
+
+
+def test_a_half_with_nothing_to_run_ends_the_whole(tmp_path: Path) -> None:
+    machine = Machine(tmp_path).with_golden_host().enrolled()
+    machine.configure('[sense.sensors]\nenabled = ["keylogger"]\n[metrics]\nport = 0\n')
+
+    with a_daemon(machine, "run") as daemon:
+        daemon.process.wait(30)
+
+    assert daemon.code not in {0, None}
+    assert "the sensors are:" in daemon.err
+
+
+def test_nothing_is_started_with_settings_that_are_not_allowed(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "[uplink]\nsurprise = 1\n")
+
+    with pytest.raises(BadSettings):
+        run.run(argparse.Namespace(config=machine.config))
+
+    assert not Path(machine.paths.state).exists()
+
+
+def _words(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")

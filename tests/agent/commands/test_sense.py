@@ -1,0 +1,93 @@
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from agent.commands.sense import DROP_AFTER_START, KEEP
+from agent.commands.status import read_state
+from agent.privileges import CAPABILITIES, held
+from tests.agent.daemons import GROUP, SENSE, SHIP, a_daemon, a_split_machine, status_of
+from tests.agent.machine import Machine
+
+FEW = '[sense.sensors]\nenabled = ["packages"]\n[metrics]\nport = 0\n'
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    machine = Machine(tmp_path).with_golden_host().enrolled()
+    machine.configure(FEW)
+    return machine
+
+
+def test_it_seals_until_it_is_told_to_stop_and_a_second_one_is_locked_out(
+    machine: Machine,
+) -> None:
+    with a_daemon(machine, "sense") as first:
+        first.until("READY=1")
+        running = read_state(machine.settings)["sense_running"]
+        with a_daemon(machine, "sense") as second:
+            second.process.wait(30)
+        code = first.stop()
+
+    state = read_state(machine.settings)
+    assert running
+    assert (second.code, code) == (7, 0)
+    assert "another process holds" in second.err
+    assert (state["sense_running"], state["stopped_cleanly"]) == (False, True)
+    assert isinstance(state["batches_owed"], int)
+    assert state["batches_owed"] > 0
+
+
+def test_it_can_gain_nothing_and_tells_its_parent_that_it_stops(machine: Machine) -> None:
+    with a_daemon(machine, "sense") as daemon:
+        daemon.until("READY=1")
+        status = status_of(daemon.pid)
+        daemon.process.send_signal(signal.SIGINT)
+        code = daemon.process.wait(30)
+
+        assert status["NoNewPrivs"] == "1"
+        assert code == 0
+        assert Path(machine.paths.door).parent.is_dir()
+
+
+@pytest.mark.root
+def test_started_by_root_it_is_its_own_user_with_what_it_needs_and_no_more() -> None:
+    may = held() & (set(KEEP) - set(DROP_AFTER_START))
+
+    with a_split_machine() as machine, a_daemon(machine, "sense") as daemon:
+        daemon.until("READY=1")
+        status = status_of(daemon.pid)
+        code = daemon.stop()
+        owners = {Path(path).stat().st_uid for path in (machine.paths.outbox, machine.paths.sense)}
+        readers = {path.stat().st_gid for path in Path(machine.paths.outbox).glob("*.seg")}
+
+    bits = sum(1 << CAPABILITIES[name] for name in may)
+    assert code == 0
+    assert status["Uid"].split() == [SENSE] * 4
+    assert status["Gid"].split() == [GROUP] * 4
+    assert status["Groups"] == ""
+    assert [int(status[name], 16) for name in ("CapPrm", "CapEff", "CapAmb")] == [bits, bits, 0]
+    assert owners == {int(SENSE)}
+    assert readers == {int(GROUP)}
+    assert SHIP not in status["Uid"]
+
+
+def test_a_sensor_that_there_is_not_is_exit_4(machine: Machine) -> None:
+    machine.configure('[sense.sensors]\nenabled = ["keylogger"]\n')
+
+    with a_daemon(machine, "sense") as daemon:
+        daemon.process.wait(30)
+
+    assert daemon.code == 4
+    assert "the sensors are:" in daemon.err
+
+
+def test_what_it_logs_is_json_and_holds_no_key(machine: Machine) -> None:
+    with a_daemon(machine, "sense") as daemon:
+        daemon.until("READY=1")
+        daemon.stop()
+
+    assert all(json.loads(line) for line in daemon.err.splitlines())
+    assert machine.host.key.private_bytes().hex() not in daemon.err
+    assert "PRIVATE" not in daemon.err
