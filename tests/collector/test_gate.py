@@ -297,7 +297,8 @@ async def test_a_certificate_that_cannot_be_replaced_now_is_asked_for_again(
     """Until then the old one is shown, and nothing else ends."""
     monkeypatch.setattr(gate, "RENEW_RETRY_S", 0.1)
     monkeypatch.setattr(gate, "RENEW_SHARE", 0)
-    rotate, failed = Gateway.rotate, []
+    rotate = Gateway.rotate
+    failed: list[TlsIdentity] = []
 
     async def rotating(gateway: Gateway, tls: TlsIdentity) -> None:
         if len(failed) < 2:

@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,10 @@ def forwarded(path: Path) -> list[str]:
     return [title for title in map(title_of, events) if title.startswith("Finding ")]
 
 
+def has_events(path: Path, count: int) -> bool:
+    return len(forwarded(path)) >= count
+
+
 def title_of(event: dict[str, object]) -> str:
     return str(event.get("title", ""))
 
@@ -276,7 +281,8 @@ async def test_what_was_admitted_is_forwarded_once_over_restarts(tmp_path: Path)
         stop = asyncio.Event()
         shell.append(tenant, host.seal(a_detection(number), a_detection(number + 10)))
         task = await running(shell, stop)
-        await eventually(lambda want=2 * (number + 1): len(forwarded(path)) >= want)
+        wanted = 2 * (number + 1)
+        await eventually(partial(has_events, path, wanted))
         await asyncio.sleep(0.1)
         stop.set()
         await asyncio.wait_for(task, 20)
