@@ -60,6 +60,7 @@ def test_what_is_wrong_in_its_own_sections_is_exit_4(tmp_path: Path) -> None:
     assert "VEDETTE__UPLINK__SURPRISE: uplink.surprise: unknown key" in daemon.err
 
 
+@pytest.mark.root  # nobody else may look into a process that seals itself
 def test_it_opens_nothing_that_sense_keeps(tmp_path: Path) -> None:
     machine = Machine(tmp_path).enrolled()
     machine.configure(QUIET)

@@ -5,11 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from msgspec.structs import astuple
+
+from agent.sense.confine import Confinement
+
+BOUNDS = Confinement(memory_bytes_max=1 << 30, cpu_s_max=60, file_bytes_max=4096)
+
 PROGRAM = """
 import json, os, resource, sys
 from agent.sense.confine import Confinement, confine
 extra = os.dup(1)
-confine(Confinement(memory_bytes_max=1 << 30, cpu_s_max=60, file_bytes_max=4096))
+confine(Confinement(*json.loads(sys.argv[2])))
 status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
 try:
     os.fstat(extra)
@@ -56,14 +62,14 @@ def child(program: str, *words: str) -> str:
 
 
 def test_a_confined_child_has_no_privilege_no_descriptor_and_bounds(tmp_path: Path) -> None:
-    found = json.loads(child(PROGRAM, str(tmp_path / "large")))
+    found = json.loads(child(PROGRAM, str(tmp_path / "large"), json.dumps(astuple(BOUNDS))))
 
     assert found == {
         "caps": [0, 0, 0, 0],
         "no_new_privs": 1,
         "closed": True,
         "bounded": True,
-        "memory": 1 << 30,
+        "memory": BOUNDS.memory_bytes_max,
         "core": [0, 0],
     }
 
