@@ -59,7 +59,8 @@ class UplinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     connect_timeout_s: Annotated[int, Meta(ge=1, le=120)] = 20
     # A batch without a receipt for this long ends the connection.
     receipt_timeout_s: Annotated[int, Meta(ge=1, le=600)] = 60
-    retry_wait_s_first: Annotated[float, Meta(gt=0, le=60)] = 1.0
+    # Doubled at each failure and spread evenly below: a collector restarts within half a second.
+    retry_wait_s_first: Annotated[float, Meta(gt=0, le=60)] = 0.25
     retry_wait_s_max: Annotated[float, Meta(gt=0, le=3600)] = 300.0
     # Must not be below the collector's minimum, or it ends the connection.
     keepalive_s: Annotated[int, Meta(ge=30, le=3600)] = 60
