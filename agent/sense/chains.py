@@ -220,6 +220,7 @@ class Drops:
     """
 
     def __init__(self) -> None:
+        # As they came, so that what was stated can be told from what came beside it later.
         self.unstated: list[DroppedRange] = []
         self._stated: dict[tuple[bytes, int], tuple[DroppedRange, ...]] = {}
 
@@ -228,17 +229,26 @@ class Drops:
         dropped = tuple(ranges)
         again = [key for key in self._stated if any(_holds(item, key) for item in dropped)]
         back = [item for key in again for item in self._stated.pop(key)]
-        self.unstated = _joined([*back, *self.unstated, *dropped])
+        self.unstated = [*back, *self.unstated, *dropped]
+
+    def joined(self) -> list[DroppedRange]:
+        """Return what is to be stated, in the fewest ranges that say it."""
+        return _joined(self.unstated)
 
     def take(self, count: int) -> tuple[DroppedRange, ...]:
-        """Return the first ``count`` ranges, which a header is about to state."""
-        taken = tuple(self.unstated[:count])
-        del self.unstated[:count]
+        """Return the first ``count`` of the joined ranges, which a header is about to state."""
+        taken = tuple(self.joined()[:count])
+        self._forget(taken)
         return taken
+
+    def _forget(self, ranges: tuple[DroppedRange, ...]) -> None:
+        self.unstated = [
+            item for item in self.unstated if not any(_covers(other, item) for other in ranges)
+        ]
 
     def stated(self, epoch: bytes, seq: int, ranges: tuple[DroppedRange, ...]) -> None:
         """Note that a batch which is durable states these."""
-        self.unstated = [item for item in self.unstated if item not in ranges]
+        self._forget(ranges)
         self._stated[epoch, seq] = ranges
 
     def arrived(self, epoch: bytes, seq: int, ahead: Collection[int]) -> None:
@@ -253,6 +263,11 @@ class Drops:
 
 def _holds(item: DroppedRange, key: tuple[bytes, int]) -> bool:
     return item.epoch == key[0] and item.first_seq <= key[1] <= item.last_seq
+
+
+def _covers(item: DroppedRange, other: DroppedRange) -> bool:
+    is_within = item.first_seq <= other.first_seq and other.last_seq <= item.last_seq
+    return is_within and item.epoch == other.epoch and item.reason is other.reason
 
 
 def _joined(ranges: Sequence[DroppedRange]) -> list[DroppedRange]:

@@ -214,7 +214,7 @@ class Outbox:
         if active is not None and active.epoch == batch.epoch and active.has_room(payload_bytes):
             return active
         needed = payload_bytes + FRAME_BYTES + _ENVELOPE_OVERHEAD_BYTES
-        if active is not None:
+        if active is not None and active.is_open:
             # It may hold batches of this very commit.
             self._store.sync(active)
             active.close()
@@ -321,7 +321,7 @@ class Outbox:
 
     def undeclared(self) -> tuple[DroppedRange, ...]:
         """Return dropped ranges that the next header has to state."""
-        return tuple(self._drops.unstated[:DECLARED_RANGES_MAX])
+        return tuple(self._drops.joined()[:DECLARED_RANGES_MAX])
 
     def declared(self, count: int, by: SealedBatch) -> None:
         """Note that the header of a batch states the first ``count`` of them."""

@@ -122,7 +122,7 @@ def test_ranges_beside_each_other_are_said_as_one() -> None:
     drops.add([a_range(1, 3)])
     drops.add([a_range(7, 7, DropReason.QUARANTINED)])
 
-    assert drops.unstated == [
+    assert drops.joined() == [
         a_range(1, 6),
         a_range(7, 7, DropReason.QUARANTINED),
         a_range(9, 9),
@@ -133,12 +133,12 @@ def test_what_was_said_by_a_batch_that_is_dropped_is_said_again() -> None:
     drops = Drops()
     drops.add([a_range(1, 3)])
     drops.stated(EPOCH, 10, drops.take(1))
-    assert drops.unstated == []
+    assert drops.joined() == []
     assert drops.is_awaited(EPOCH, 10)
 
     drops.add([a_range(10, 12)])
 
-    assert drops.unstated == [a_range(1, 3), a_range(10, 12)]
+    assert drops.joined() == [a_range(1, 3), a_range(10, 12)]
     assert not drops.is_awaited(EPOCH, 10)
 
 
@@ -151,4 +151,15 @@ def test_what_the_collector_has_heard_is_not_said_again() -> None:
     drops.arrived(EPOCH, 10, {12})
     drops.add([a_range(10, 12)])
 
-    assert drops.unstated == [a_range(10, 12)]
+    assert drops.joined() == [a_range(10, 12)]
+
+
+def test_what_was_dropped_beside_a_stated_range_is_still_to_be_stated() -> None:
+    """A log is replayed in its own order: the statement comes behind what was dropped since."""
+    drops = Drops()
+    drops.add([a_range(1, 3)])
+    drops.add([a_range(4, 6)])
+
+    drops.stated(EPOCH, 10, (a_range(1, 3),))
+
+    assert drops.joined() == [a_range(4, 6)]
