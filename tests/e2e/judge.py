@@ -58,15 +58,45 @@ def count_arrived(site: Site, rule: str) -> int:
     return int(count)
 
 
+def all_arrived(site: Site, load: Load) -> bool:
+    """Return whether at least as much is indexed as happened."""
+    return (
+        count_arrived(site, LOGIN_RULE) >= load.lines
+        and count_arrived(site, FILE_RULE) >= load.files
+    )
+
+
 def check_ledger(site: Site) -> None:
     """See that everything sealed is in the ledger, once, and that the host is trusted."""
     ledger = Counter(site.ledger())
     sealed = site.outbox()
     assert [place for place, count in ledger.items() if count > 1] == []
     assert sealed - {(epoch, seq) for _, epoch, seq in ledger} == set()
+    check_trust(site)
+
+
+def check_trust(site: Site) -> None:
+    """See that the host is trusted and that no projection gave a batch up."""
     assert site.query("ledger", "SELECT kind, agent, epoch, seq FROM flags") == []
     assert site.query("index", "SELECT * FROM poison") == []
     assert site.query("correlate", "SELECT * FROM poison") == []
+
+
+def check_no_gap(site: Site) -> int:
+    """See that each number is kept or stated as lost; return how many records were so stated."""
+    kept = {(batch.agent, batch.epoch, batch.seq) for batch in site.batches()}
+    query = (
+        "SELECT agent, epoch, first_seq, last_seq, records FROM lost JOIN chains USING (chain)"
+        " JOIN agents USING (agent) WHERE NOT is_own"
+    )
+    lost = site.query("ledger", query)
+    stated = {(a, e, seq) for a, e, first, last, _ in lost for seq in range(first, last + 1)}
+    tops: dict[tuple[bytes, bytes], int] = {}
+    for agent, epoch, seq in kept | stated:
+        tops[agent, epoch] = max(seq, tops.get((agent, epoch), 0))
+    everything = {(*chain, seq) for chain, top in tops.items() for seq in range(1, top + 1)}
+    assert everything - kept - stated == set()
+    return sum(records for *_, records in lost)
 
 
 def check_starts(site: Site) -> int:

@@ -129,8 +129,9 @@ class Site:
             self.write_agent_config()
             done = self.enroll(self.token())
             assert done.code == 0, done.err
+        before = len(self.told("sensing"))
         self.start("agent", "vedette-agent", "run", "--config", str(self.agent_config))
-        self.wait("the agent's start", lambda: len(self.pids("sense")) > 0)
+        self.wait("the agent's start", lambda: len(self.told("sensing")) > before)
 
     def write_agent_config(self) -> None:
         """Write a configuration that seals within half a second."""
@@ -241,10 +242,14 @@ class Site:
                         found.append(json.loads(line))
         return [one for one in found if one["message"] == message]
 
-    def close(self) -> None:
+    def stop_all(self) -> None:
         """End whatever still runs, the newest first."""
         for name in reversed(list(self._children)):
             self.stop(name)
+
+    def close(self) -> None:
+        """End whatever still runs and stop listening."""
+        self.stop_all()
         self.hec.close()
 
     # -- questions -------------------------------------------------------------------------------
@@ -284,6 +289,10 @@ class Site:
     def findings(self, rule: str) -> list[dict[str, Any]]:
         """Return all findings of a rule that the collector lists."""
         return self.collector("findings", "--json", "--rule", rule, "--limit", "100000").rows()
+
+    def owed(self) -> int:
+        """Return how many batches the agent says are without a receipt."""
+        return int(json.loads(self.agent("status", "--json").out)["batches_owed"])
 
     def outbox(self) -> set[tuple[str, int]]:
         """Return every batch that the agent sealed, by epoch and number."""

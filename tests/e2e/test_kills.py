@@ -146,7 +146,7 @@ def test_kill_9_at_random_moments_loses_nothing_and_repeats_nothing(
                     killer.kill_and_wait()
                 if number % 3 == 1:
                     load.rotate()
-        site.wait("everything indexed", lambda: all_arrived(site, load))
+        site.wait("everything indexed", lambda: judge.all_arrived(site, load))
         assert site.stop("agent") == 0
         site.wait("everything sealed in the ledger", site.all_taken)
         site.wait("everything indexed and forwarded", site.is_settled)
@@ -165,10 +165,3 @@ def test_kill_9_at_random_moments_loses_nothing_and_repeats_nothing(
 
 def has_content(site: Site) -> bool:
     return any(batch.header.content for batch in site.batches())
-
-
-def all_arrived(site: Site, load: Load) -> bool:
-    return (
-        judge.count_arrived(site, judge.LOGIN_RULE) >= load.lines
-        and judge.count_arrived(site, judge.FILE_RULE) >= load.files
-    )
