@@ -24,10 +24,13 @@ from certs.keyring import ensure_signing_key
 from certs.p256 import P256Key
 from certs.request import create_request, spki_hash
 from certs.signatures import SigningKey
-from certs.tokens import JoinToken
+from certs.tokens import TOKEN_CHARS_MAX, JoinToken
 from certs.trust import Trust
 from proto.model import Split, StatementKind
 from runtime.clock import Clock, boot_id
+
+TOKEN_READ_CHARS_MAX = 2 * TOKEN_CHARS_MAX
+"""A token with the white space around it that an editor may leave; more is not read."""
 
 
 class Ask(Struct, frozen=True):
@@ -142,5 +145,7 @@ def read_token(source: Sequence[str], stdin: str) -> JoinToken:
         TokenRefused: not a token.
         OSError: the file cannot be read.
     """
-    text = Path(source[0]).read_text("ascii", "replace") if source else stdin
-    return JoinToken.parse(text.strip())
+    if not source:
+        return JoinToken.parse(stdin)
+    with Path(source[0]).open(encoding="ascii", errors="replace") as file:
+        return JoinToken.parse(file.read(TOKEN_READ_CHARS_MAX))

@@ -5,7 +5,7 @@ import asyncio
 import sys
 
 from agent.commands.common import say, settings_of
-from agent.enroll import Ask, enroll, read_token
+from agent.enroll import TOKEN_READ_CHARS_MAX, Ask, enroll, read_token
 from agent.layout import owners
 from runtime.clock import SystemClock
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     paths = [args.token_file] if args.token_file else []
     if not paths and sys.stdin.isatty():
         say("paste the join token and press Enter:")
-    token = read_token(paths, "" if paths else sys.stdin.readline())
+    token = read_token(paths, "" if paths else sys.stdin.readline(TOKEN_READ_CHARS_MAX))
     host, _, _ = args.address.rpartition(":")
     ask = Ask(enrollment=args.address, intake=args.intake or f"{host}:{INTAKE_PORT}")
     owned, why = owners(settings.privileges)

@@ -42,7 +42,6 @@ from proto.note import NoteKey
 from runtime.clock import Clock, boot_id
 from runtime.errors import Fault, VedetteError
 
-
 POSTURE = "posture"
 
 

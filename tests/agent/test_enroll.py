@@ -204,6 +204,11 @@ def test_a_token_is_read_from_a_file_or_from_standard_input(tmp_path: Path) -> N
     assert read_token([], f"{text}\n").encode() == text
 
 
+def test_a_token_file_without_an_end_is_read_to_a_bound() -> None:
+    with pytest.raises(TokenRefused):
+        read_token(["/dev/zero"], "")
+
+
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"vedette-join-1.", b"x" * 100_000])
 def test_what_is_no_token_is_refused(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "token"
