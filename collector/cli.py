@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from collector import __version__
 from collector.settings import DEFAULT_PATH
 from runtime.errors import VedetteError
 
@@ -97,6 +98,7 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
         description="The zero-trust collector: verifies, stores, correlates, scores, forwards.",
         epilog="example: vedette-collector findings --json",
     )
+    top.add_argument("--version", action="version", version=f"vedette-collector {__version__}")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, (module, text, example) in COMMANDS.items():
         sub = subparsers.add_parser(name, help=text, description=text, epilog=f"example: {example}")

@@ -15,6 +15,7 @@ from runtime.clock import NS_PER_S, Clock
 from runtime.errors import VedetteError
 from runtime.logs import logger
 
+_AT_ONCE = "feeds-at-once"
 _DAY_NS = 86_400 * NS_PER_S
 
 log = logger(__name__)
@@ -43,11 +44,13 @@ class Schedule:
     def start(self) -> None:
         """Begin, with the feeds at once. Needs the running event loop."""
         self.configure(self._settings)
-        self._scheduler.add_job(self.refresh_feeds, id="feeds-first")
+        self._scheduler.add_job(self.refresh_feeds, id=_AT_ONCE)
         self._scheduler.start()
 
     def configure(self, settings: CollectorSettings) -> None:
-        """Go on with other settings; the next runs follow them."""
+        """Go on with other settings; other feeds are read at once."""
+        if settings.feeds != self._settings.feeds:
+            self._scheduler.add_job(self.refresh_feeds, id=_AT_ONCE, replace_existing=True)
         self._settings = settings
         jobs = (
             ("feeds", self.refresh_feeds, settings.feeds.interval_s),

@@ -5,13 +5,24 @@ is not known is an error that says which one may have been meant. No secret belo
 ``show`` prints them as they are.
 """
 
+import enum
 import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Final, TypeVar, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+)
 
 import msgspec
 
@@ -219,9 +230,28 @@ def _explained(
         unknown = field[1] == "contains unknown"
         rule = "unknown key" if unknown else "is required"
         hint = _nearest(field[2], kind) if unknown else ""
+    elif rule.startswith("Invalid"):
+        choices = ", ".join(_choices(kind, shape, tree, path))
+        hint = f"one of: {choices}" if choices else ""
     at = max((prefix for prefix in sources if tuple(keys[: len(prefix)]) == prefix), key=len)
     shown = _shown(value) if value is not None else ""
     return BadSettings(sources[at], rule, key=".".join(keys), value=shown, hint=hint)
+
+
+def _choices(kind: object, shape: object, tree: Tree, path: str) -> Iterator[str]:
+    """Yield what a key may be set to, where that is a closed set."""
+    section, _, name = path.rpartition(".")
+    if kind is None:
+        # The key that names which of several tables this one is.
+        for option in _options(_walk(shape, tree, section)[1]):
+            config = getattr(option, "__struct_config__", None)
+            if config is not None and config.tag_field == name:
+                yield str(config.tag)
+    for option in _options(kind):
+        if get_origin(option) is Literal:
+            yield from map(str, get_args(option))
+        elif isinstance(option, type) and issubclass(option, enum.Enum):
+            yield from (str(member.value) for member in option)
 
 
 def _walk(kind: object, value: object, path: str) -> tuple[list[str], object, object]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from collector import __version__
 from collector.cli import COMMANDS, main, parser
 from tests.collector.shell import Shell
 
@@ -122,3 +123,11 @@ def test_output_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert b"No space left on device" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"vedette-collector {__version__}\n"

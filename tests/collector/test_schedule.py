@@ -9,7 +9,7 @@ from collector.feeds.publish import Publisher
 from collector.index.projection import IndexProjection
 from collector.ledger.files import TenantFiles
 from collector.schedule import Schedule
-from collector.settings import CollectorSettings, PathSettings, RetentionSettings
+from collector.settings import CollectorSettings, PathSettings, RetentionSettings, ScheduledFeeds
 from runtime.clock import NS_PER_S
 from tests.collector.builders import NOW, TENANT, an_admitted_batch
 from tests.collector.forward.builders import eventually
@@ -110,3 +110,19 @@ async def test_feeds_are_read_at_the_start_however_busy_the_machine_is(tmp_path:
     time.sleep(1.5)  # noqa: ASYNC251  (the loop is kept from running)
     await eventually(lambda: Publisher(shell.settings.publishing, shell.clock).current(), 20)
     schedule.stop()
+
+
+async def test_other_feeds_are_read_at_once_and_other_changes_read_none(tmp_path: Path) -> None:
+    settings, files, _ = a_collector(tmp_path, days=10)
+    schedule = Schedule(settings, files, a_clock(0))
+    schedule.start()
+    await eventually(lambda: len(schedule.jobs()) == 2)
+
+    schedule.configure(structs.replace(settings, retention=RetentionSettings(interval_s=77)))
+    after_retention = {job.id for job in schedule.jobs()}
+    schedule.configure(structs.replace(settings, feeds=ScheduledFeeds(interval_s=77)))
+    after_feeds = {job.id for job in schedule.jobs()}
+    schedule.stop()
+
+    assert after_retention == {"feeds", "retention"}
+    assert len(after_feeds) == 3

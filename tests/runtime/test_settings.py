@@ -1,3 +1,4 @@
+import enum
 import math
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,11 @@ from hypothesis import strategies as st
 from msgspec import Meta
 
 from runtime.settings import FILE_SIZE_BYTES_MAX, BadSettings, load, show
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    GREEN = "green"
 
 
 class Outbox(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -257,3 +263,34 @@ def test_show_puts_keys_before_sections() -> None:
     assert "ratio = inf" in text
     assert "# peer is not set" in text
     assert '[watches."a b"]\ninterval_s = 2\n' in text
+
+
+class Square(msgspec.Struct, frozen=True, tag_field="kind", tag="square"):
+    side: int = 1
+
+
+class Circle(msgspec.Struct, frozen=True, tag_field="kind", tag="circle"):
+    colour: Colour = Colour.RED
+
+
+class Shapes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    shapes: tuple[Square | Circle, ...] = ()
+    mode: Literal["full", "none"] = "full"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "choices"),
+    [
+        ('mode = "half"', "mode", "full, none"),
+        ('[[shapes]]\nkind = "line"', "shapes.[0].kind", "square, circle"),
+        ('[[shapes]]\nkind = "circle"\ncolour = "blue"', "shapes.[0].colour", "red, green"),
+    ],
+)
+def test_a_value_out_of_a_closed_set_is_told_the_set(
+    tmp_path: Path, text: str, key: str, choices: str
+) -> None:
+    with pytest.raises(BadSettings, match="Invalid") as caught:
+        load(Shapes, a_file(tmp_path, text), {})
+
+    assert caught.value.key == key
+    assert caught.value.hint == f"one of: {choices}"
