@@ -161,7 +161,7 @@ def run(job: Job, line: Line) -> Report | Refusal:
     """Do a job and return the last word.
 
     Raises:
-        OSError: `sense` has gone, or our own files cannot be written.
+        ConnectionError: `sense` has gone.
     """
     try:
         if not job.online:
@@ -177,6 +177,11 @@ def run(job: Job, line: Line) -> Report | Refusal:
         return refusal_of(ContentRefused(RefuseReason.UNAVAILABLE, str(error)))
     except (RepositoryError, ValueError, KeyError) as error:
         return refusal_of(refused(error))
+    except ConnectionError:
+        raise
+    except OSError as error:
+        reason = f"the disk refuses: {error.strerror}"
+        return refusal_of(ContentRefused(RefuseReason.UNAVAILABLE, reason))
 
 
 def _offline(job: Job) -> Report:

@@ -159,6 +159,19 @@ def test_a_missing_file_means_that_the_mirror_cannot_help(tmp_path: Path) -> Non
         )
 
 
+def test_a_disk_that_refuses_is_no_crash(tmp_path: Path) -> None:
+    job = a_job(tmp_path)
+    (tmp_path / CACHE).rmdir()
+    (tmp_path / CACHE).write_bytes(b"in the way")
+
+    with a_line(lambda fetch: Chunk(fetch.id, b"", 0, "")) as line:
+        told = tufclient.run(job, line)
+
+    assert isinstance(told, Refusal)
+    assert told.reason is RefuseReason.UNAVAILABLE
+    assert told.message.startswith("the disk refuses:")
+
+
 def test_an_endless_file_is_cut_at_its_bound(tmp_path: Path) -> None:
     endless = spoil("timestamp.json", lambda _: bytes(1 << 20))
 
