@@ -1,7 +1,8 @@
 """Calls to the collector besides the batch stream: renewal, content files, the log."""
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import grpc.aio
 from msgspec import Struct
@@ -60,17 +61,40 @@ class CallFailed(Unreachable):
         self.is_missing = error.code() is grpc.StatusCode.NOT_FOUND
 
 
+@contextlib.contextmanager
+def _failures(what: str) -> Iterator[None]:
+    """Turn whatever ends a call into an error of ours.
+
+    Raises:
+        CallFailed: another status than OK.
+        Unreachable: the channel was closed before or under the call.
+        CancelledError: the task was told to end.
+    """
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise CallFailed(error, what) from error
+    except grpc.aio.UsageError as error:
+        raise Unreachable(f"{what}: the connection is closed") from error
+    except asyncio.CancelledError as error:
+        # A call whose channel closes is cancelled. Unless somebody wants this task itself to end,
+        # it must go on: a task that is cancelled ends without a word.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise Unreachable(f"{what}: the connection was closed") from error
+
+
 async def begin(channel: grpc.aio.Channel, tenant: bytes) -> tuple[bytes, bytes]:
     """Return a nonce and the tenant's trust.json, unverified.
 
     Raises:
         CallFailed: no answer.
+        Unreachable: the channel was closed.
     """
     request = service_pb2.BeginRequest(tenant=tenant)
-    try:
+    with _failures("enrolment did not begin"):
         reply = await EnrollmentStub(channel).Begin(request, timeout=CALL_TIMEOUT_S)
-    except grpc.aio.AioRpcError as error:
-        raise CallFailed(error, "enrolment did not begin") from error
     return reply.nonce, reply.trust
 
 
@@ -81,16 +105,15 @@ async def enroll(
 
     Raises:
         CallFailed: refused, or no answer.
+        Unreachable: the channel was closed.
     """
     request = service_pb2.EnrollRequest(
         token_secret=secret,
         csr=csr,
         statement=SignedStatement(payload=statement[0], signature=statement[1]),
     )
-    try:
+    with _failures("the collector did not enrol this host"):
         reply = await EnrollmentStub(channel).Enroll(request, timeout=CALL_TIMEOUT_S)
-    except grpc.aio.AioRpcError as error:
-        raise CallFailed(error, "the collector did not enrol this host") from error
     return Issued(reply.chain, reply.agent, reply.not_after)
 
 
@@ -99,13 +122,12 @@ async def challenge(channel: grpc.aio.Channel) -> bytes:
 
     Raises:
         CallFailed: no answer.
+        Unreachable: the channel was closed.
     """
-    try:
+    with _failures("no challenge for the renewal"):
         reply = await IdentityStub(channel).Challenge(
             service_pb2.ChallengeRequest(), timeout=CALL_TIMEOUT_S
         )
-    except grpc.aio.AioRpcError as error:
-        raise CallFailed(error, "no challenge for the renewal") from error
     return bytes(reply.nonce)
 
 
@@ -114,14 +136,13 @@ async def renew(channel: grpc.aio.Channel, csr: bytes, statement: tuple[bytes, b
 
     Raises:
         CallFailed: refused, or no answer.
+        Unreachable: the channel was closed.
     """
     request = service_pb2.RenewRequest(
         csr=csr, statement=SignedStatement(payload=statement[0], signature=statement[1])
     )
-    try:
+    with _failures("the certificate was not renewed"):
         reply = await IdentityStub(channel).Renew(request, timeout=CALL_TIMEOUT_S)
-    except grpc.aio.AioRpcError as error:
-        raise CallFailed(error, "the certificate was not renewed") from error
     return Issued(reply.chain, reply.agent, reply.not_after)
 
 
@@ -130,18 +151,17 @@ async def content_chunk(channel: grpc.aio.Channel, name: str, offset: int) -> tu
 
     Raises:
         CallFailed: no such file, or no answer.
-        Unreachable: the collector sent nothing.
+        Unreachable: the collector sent nothing, or the channel was closed.
     """
-    call = ContentStub(channel).Get(
-        service_pb2.GetRequest(name=name, offset=offset), timeout=CALL_TIMEOUT_S
-    )
-    try:
-        async for chunk in call:
-            return chunk.data, chunk.total
-    except grpc.aio.AioRpcError as error:
-        raise CallFailed(error, f"content {name[:80]!r}") from error
-    finally:
-        call.cancel()
+    with _failures(f"content {name[:80]!r}"):
+        call = ContentStub(channel).Get(
+            service_pb2.GetRequest(name=name, offset=offset), timeout=CALL_TIMEOUT_S
+        )
+        try:
+            async for chunk in call:
+                return chunk.data, chunk.total
+        finally:
+            call.cancel()
     raise Unreachable("the collector sent no bytes")
 
 
@@ -153,9 +173,10 @@ async def log_growth(channel: grpc.aio.Channel, known_size: int) -> Proof | None
 
     Raises:
         CallFailed: no answer.
+        Unreachable: the channel was closed.
     """
     stub = LogStub(channel)
-    try:
+    with _failures("the log"):
         reply = await stub.Checkpoint(service_pb2.CheckpointRequest(), timeout=CALL_TIMEOUT_S)
         if not reply.checkpoint:
             return None
@@ -167,8 +188,6 @@ async def log_growth(channel: grpc.aio.Channel, known_size: int) -> Proof | None
                 timeout=CALL_TIMEOUT_S,
             )
             hashes = tuple(proof.hashes)
-    except grpc.aio.AioRpcError as error:
-        raise CallFailed(error, "the log") from error
     return Proof(reply.checkpoint, hashes)
 
 

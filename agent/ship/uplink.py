@@ -7,9 +7,10 @@ begins with the oldest batch that is still there; the collector knows duplicates
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import grpc.aio
+from google.protobuf.message import DecodeError
 from msgspec import Struct
 
 from agent.doorframes import Damaged, FromShip, HintFrame, ReceiptFrame, Uplink
@@ -20,6 +21,7 @@ from proto import codec
 from proto.errors import WireError
 from proto.model import MESSAGE_BYTES_MAX, HintKind, Receipt
 from proto.vedette.v1.envelope_pb2 import Refused, Reply, Resume, SignedReceipt
+from runtime.errors import VedetteError
 from runtime.logs import logger
 
 PUSH = "/vedette.v1.Intake/Push"
@@ -97,7 +99,7 @@ class Session:
             raise Unreachable(
                 f"the collector ended the stream: {error.code().name.lower()}: {error.details()}"
             ) from error
-        except asyncio.InvalidStateError as error:
+        except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
             raise Unreachable("the stream ended while a batch was written") from error
         finally:
             sending.cancel()
@@ -109,14 +111,12 @@ class Session:
         raise Unreachable("the collector ended the stream")
 
     async def _receive(self, call: _Call, sending: asyncio.Future[None]) -> None:
-        async for raw in _replies(call, self._settings, self._waits):
-            if sending.done():
-                sending.result()
+        async for raw in _replies(call, sending, self._settings, self._waits):
             if not self._counts.is_online:
                 self._counts.is_online = True
                 await self._door.send(Uplink(is_online=True))
                 log.info("connected to the collector")
-            await self._take(Reply.FromString(raw))
+            await self._take(_reply(raw))
 
     def _waits(self) -> bool:
         return bool(self._in_flight)
@@ -192,7 +192,9 @@ class Session:
             pending, damaged = self._reader.next()
             await self._report(damaged)
             if pending is None:
-                await self._news.wait()
+                # Where something was damaged there may be more behind it.
+                if not damaged:
+                    await self._news.wait()
                 continue
             self._in_flight[pending.epoch, pending.seq] = loop.time()
             await call.write(pending.payload)
@@ -204,23 +206,50 @@ class Session:
 
 
 async def _replies(
-    call: _Call, settings: UplinkSettings, waits: Callable[[], bool]
+    call: _Call,
+    sending: asyncio.Future[None],
+    settings: UplinkSettings,
+    waits: Callable[[], bool],
 ) -> AsyncIterator[bytes]:
-    """Yield replies; a silence longer than allowed while a receipt is owed ends the stream."""
+    """Yield replies; ends with the sending, and when a receipt is owed for too long."""
     is_first = True
     while True:
         limit = settings.connect_timeout_s if is_first else settings.receipt_timeout_s
         # Cancelling a read cancels the call, so the read outlives the wait for it.
         reading = asyncio.ensure_future(call.read())  # noqa: TID251  (awaited in this function)
-        while not (await asyncio.wait((reading,), timeout=limit))[0]:
-            if is_first or waits():
-                reading.cancel()
-                raise Unreachable("no answer from the collector")
+        try:
+            while not reading.done():
+                at_work: set[asyncio.Future[Any]] = {reading}
+                if not sending.done():
+                    at_work.add(sending)
+                done, _ = await asyncio.wait(
+                    at_work, timeout=limit, return_when=asyncio.FIRST_COMPLETED
+                )
+                if sending in done:
+                    _raise_ours(sending)
+                if not done and (is_first or waits() or sending.done()):
+                    raise Unreachable("no answer from the collector")
+        finally:
+            reading.cancel()
         raw = reading.result()
         if not isinstance(raw, bytes):
             return
         is_first = False
         yield raw
+
+
+def _raise_ours(sending: asyncio.Future[None]) -> None:
+    """Raise what ended the sending, if it was not the end of the stream: that is read as such."""
+    error = None if sending.cancelled() else sending.exception()
+    if isinstance(error, VedetteError):
+        raise error
+
+
+def _reply(raw: bytes) -> Reply:
+    try:
+        return Reply.FromString(raw)
+    except DecodeError as error:
+        raise Unreachable("the collector sent a reply that is none") from error
 
 
 _HINTS = {

@@ -1,7 +1,7 @@
 """A small collector for tests of the uplink: it takes batches and answers as a test says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Self
 
 import grpc
@@ -14,7 +14,8 @@ from proto.model import Durability, Receipt
 from proto.vedette.v1.envelope_pb2 import Envelope, Reply, SignedReceipt
 from tests.agent.sense.builders import TENANT
 
-Answer = Callable[["FakeCollector", Envelope], list[Reply]]
+# A reply, or any bytes in its place.
+Answer = Callable[["FakeCollector", Envelope], Sequence[Reply | bytes]]
 
 
 class FakeCollector:
@@ -33,7 +34,7 @@ class FakeCollector:
         handler = grpc.stream_stream_rpc_method_handler(
             self._push,
             request_deserializer=Envelope.FromString,
-            response_serializer=Reply.SerializeToString,
+            response_serializer=_raw,
         )
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("vedette.v1.Intake", {"Push": handler}),)
@@ -48,15 +49,15 @@ class FakeCollector:
 
     async def _push(
         self, requests: AsyncIterator[Envelope], _context: object
-    ) -> AsyncIterator[Reply]:
+    ) -> AsyncIterator[Reply | bytes]:
         self.sessions += 1
         for reply in self.greeting:
             yield reply
         async for sent in requests:
             self.taken.append(sent)
             self.arrived.set()
-            for reply in self.answer(self, sent):
-                yield reply
+            for said in self.answer(self, sent):
+                yield said
 
     def receipt(self, sent: Envelope) -> Reply:
         header = codec.decode_header(sent.header)
@@ -80,3 +81,7 @@ class FakeCollector:
                 key_id=self.key.public.key_id,
             )
         )
+
+
+def _raw(reply: Reply | bytes) -> bytes:
+    return reply if isinstance(reply, bytes) else reply.SerializeToString()

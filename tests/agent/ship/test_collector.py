@@ -1,6 +1,7 @@
+import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import grpc.aio
@@ -169,3 +170,43 @@ async def test_a_peer_that_takes_the_connection_and_says_nothing_ends_with_the_d
         async with calling(front) as channel:
             with pytest.raises(Unreachable, match="deadline_exceeded"):
                 await collector.challenge(channel)
+
+
+CALLS: Mapping[str, Callable[[grpc.aio.Channel], Awaitable[object]]] = {
+    "begin": lambda channel: collector.begin(channel, TENANT.bytes),
+    "enroll": lambda channel: collector.enroll(channel, b"", b"", (b"", b"")),
+    "challenge": collector.challenge,
+    "renew": lambda channel: collector.renew(channel, b"", (b"", b"")),
+    "content": lambda channel: collector.content_chunk(channel, "timestamp.json", 0),
+    "log": lambda channel: collector.log_growth(channel, 0),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_channel_closed_under_a_call_is_an_error_and_not_the_end_of_the_task(
+    call: str,
+) -> None:
+    """gRPC cancels such a call; a task that is cancelled ends without a word."""
+    front = FakeFront()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        front.address = f"localhost:{silent.getsockname()[1]}"
+        async with calling(front) as channel:
+            asking = asyncio.ensure_future(CALLS[call](channel))
+            await asyncio.sleep(0.05)
+            await channel.close()
+            with pytest.raises(Unreachable, match="closed"):
+                await asking
+            with pytest.raises(Unreachable, match="closed"):
+                await CALLS[call](channel)
+
+
+async def test_a_task_that_is_told_to_end_in_a_call_ends() -> None:
+    front = FakeFront()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        front.address = f"localhost:{silent.getsockname()[1]}"
+        async with calling(front) as channel:
+            asking = asyncio.ensure_future(collector.challenge(channel))
+            await asyncio.sleep(0.05)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking

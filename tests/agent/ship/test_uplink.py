@@ -6,7 +6,7 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from agent.doorframes import FromShip, HintFrame, ReceiptFrame, Uplink
+from agent.doorframes import Damaged, FromShip, HintFrame, ReceiptFrame, Uplink
 from agent.errors import Unreachable
 from agent.settings import UplinkSettings
 from agent.ship.uplink import Session, UplinkCounts, channel_options
@@ -176,3 +176,56 @@ async def test_nobody_at_the_address_is_said_in_time(tmp_path: Path) -> None:
 
 def test_keepalive_stays_within_what_a_collector_allows() -> None:
     assert ("grpc.keepalive_time_ms", 60_000) in channel_options(UplinkSettings())
+
+
+async def test_a_reply_that_is_none_ends_the_turn(tmp_path: Path) -> None:
+    both = Both(tmp_path)
+    both.commit(Priority.LOW)
+    async with FakeCollector() as collector:
+        collector.answer = lambda _c, _s: [b"\xff\xff\xff"]
+        *_, error = await with_session(collector, both, lambda: False)
+
+    assert error is not None
+
+
+async def test_with_nobody_left_who_sends_the_turn_ends(tmp_path: Path) -> None:
+    """Else a stream would stay open for ever over which nothing goes."""
+    both = Both(tmp_path)
+    both.commit(Priority.LOW)
+    file = next((tmp_path / "segments").iterdir())
+    raw = bytearray(file.read_bytes())
+    raw[40] ^= 1
+    file.write_bytes(raw)
+
+    class Deaf(Frames):
+        async def send(self, frame: FromShip) -> None:
+            if isinstance(frame, Damaged):
+                raise Unreachable("sense does not read")
+
+    both.show()
+    async with FakeCollector() as collector, asyncio.timeout(5):
+        collector.greeting = [Reply(hint=Hint(kind=HintKindPb.HINT_KIND_CONTENT_CHANGED))]
+        async with grpc.aio.insecure_channel(collector.address) as channel:
+            session = Session(channel, both.reader, Deaf(), QUICK, UplinkCounts())
+            with pytest.raises(Unreachable, match="sense does not read"):
+                await session.run()
+    both.reader.close()
+
+
+async def test_what_lies_behind_much_damage_is_sent_without_waiting_for_news(
+    tmp_path: Path,
+) -> None:
+    both = Both(tmp_path)
+    batches = both.commit(*[Priority.LOW] * 80)
+    file = next((tmp_path / "segments").iterdir())
+    raw = bytearray(file.read_bytes())
+    at = 0
+    for _ in range(79):
+        length = int.from_bytes(raw[at + 4 : at + 8], "big")
+        raw[at + 5] ^= 1
+        at += length + 24
+    file.write_bytes(raw)
+    async with FakeCollector() as collector:
+        await with_session(collector, both, lambda: len(collector.taken) == 1)
+
+    assert [sent.header for sent in collector.taken] == [batches[-1].header]
