@@ -34,6 +34,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         rows = (msgspec.to_builtins(feed, enc_hook=str) for feed in report.feeds)
         print_rows(rows, COLUMNS, as_json=False)
+        for feed in report.feeds:
+            for row in feed.bad_rows:
+                say(f"  {feed.name}: {row.file}, line {row.line}: {row.reason}")
         say(f"{report.outcome.value}: version {report.version}, {report.indicators} indicators")
     if report.outcome is Outcome.REFUSED:
         say(f"{report.reason}; what was published before stays")

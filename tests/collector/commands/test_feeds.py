@@ -89,3 +89,20 @@ def test_two_feeds_of_one_name_are_a_bad_configuration(
 
     assert shell.run("feeds", "run") == 4
     assert "two `sources` have the same name" in capsys.readouterr().err
+
+
+def test_rows_that_cannot_be_read_are_named_by_file_and_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = Shell(tmp_path, A_FEED)
+    shell.init()
+    a_list(shell, 2)
+    path = Path(shell.settings.publishing.lists) / "bad.txt"
+    path.write_text(path.read_text() + "no digest\x1b[31m\n")
+
+    code = shell.run("feeds", "run")
+
+    err = capsys.readouterr().err
+    assert code == 0
+    assert "bad-files: bad.txt, line 3: " in err
+    assert "\x1b" not in err
