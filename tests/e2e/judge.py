@@ -82,21 +82,34 @@ def check_trust(site: Site) -> None:
     assert site.query("correlate", "SELECT * FROM poison") == []
 
 
-def check_no_gap(site: Site) -> int:
-    """See that each number is kept or stated as lost; return how many records were so stated."""
+def gaps(site: Site) -> set[tuple[bytes, bytes, int]]:
+    """Return the places of all chains that are neither kept nor stated as lost."""
     kept = {(batch.agent, batch.epoch, batch.seq) for batch in site.batches()}
-    query = (
-        "SELECT agent, epoch, first_seq, last_seq, records FROM lost JOIN chains USING (chain)"
-        " JOIN agents USING (agent) WHERE NOT is_own"
-    )
-    lost = site.query("ledger", query)
-    stated = {(a, e, seq) for a, e, first, last, _ in lost for seq in range(first, last + 1)}
+    stated = {
+        (agent, epoch, seq)
+        for agent, epoch, first, last, _ in _stated(site)
+        for seq in range(first, last + 1)
+    }
     tops: dict[tuple[bytes, bytes], int] = {}
     for agent, epoch, seq in kept | stated:
         tops[agent, epoch] = max(seq, tops.get((agent, epoch), 0))
     everything = {(*chain, seq) for chain, top in tops.items() for seq in range(1, top + 1)}
-    assert everything - kept - stated == set()
-    return sum(records for *_, records in lost)
+    return everything - kept - stated
+
+
+def stated_as_lost(site: Site) -> int:
+    """Return how many records are stated as lost."""
+    return sum(records for *_, records in _stated(site))
+
+
+def _stated(site: Site) -> list[tuple[bytes, bytes, int, int, int]]:
+    query = (
+        "SELECT agent, epoch, first_seq, last_seq, records FROM lost JOIN chains USING (chain)"
+        " JOIN agents USING (agent) WHERE NOT is_own"
+    )
+    return [
+        (a, e, first, last, records) for a, e, first, last, records in site.query("ledger", query)
+    ]
 
 
 def check_starts(site: Site) -> int:
