@@ -301,7 +301,10 @@ class Content:
         update.start(self._ports.spawn)
         while update.result is None:
             wait_ns = (update.deadline or 0) - self._clock.boot_ns()
-            select.select(update.descriptors(), (), (), max(0, wait_ns) / NS_PER_S)
+            readable = select.poll()
+            for descriptor in update.descriptors():
+                readable.register(descriptor, select.POLLIN)
+            readable.poll(max(0, wait_ns) / NS_PER_MS)
             update.on_child_readable()
             update.tick()
         return update.result

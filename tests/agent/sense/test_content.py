@@ -1,9 +1,9 @@
 """The laws of content in `sense`: the real workflow, our publisher, and a mirror gone bad."""
 
-import select
 import shutil
 import time
 from collections.abc import Sequence
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -70,7 +70,7 @@ class Host:
             for chunk in self.mirror.answers():
                 self.desk.chunk(chunk)
             if self.desk.descriptors():
-                select.select(self.desk.descriptors(), (), (), 0.2)
+                wait(self.desk.descriptors(), 0.2)
             records += self.desk.poll()
         assert not self.is_busy()
         self.desk.online(is_online=False)

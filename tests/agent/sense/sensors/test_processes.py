@@ -1,10 +1,10 @@
 import hashlib
 import os
-import select
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -73,7 +73,7 @@ def sensor() -> Iterator[ProcessSensor]:
 def until(sensor: ProcessSensor, kind: ObservationKind, pid: int) -> Seen:
     """Poll when there are events, as the loop does, until a process is told of."""
     for _ in range(200):
-        select.select(sensor.descriptors(), [], [], 0.05)
+        wait(sensor.descriptors(), 0.05)
         for found in seen(drain(sensor, CLOCK), pid):
             if found.kind is kind:
                 return found
@@ -145,8 +145,8 @@ def test_every_one_of_many_short_lived_processes_is_told(sensor: ProcessSensor) 
     shell = subprocess.Popen(["/bin/sh", "-c", loop])
 
     told: list[Sighting] = []
-    while shell.poll() is None or select.select(sensor.descriptors(), [], [], 0)[0]:
-        select.select(sensor.descriptors(), [], [], 0.05)
+    while shell.poll() is None or wait(sensor.descriptors(), 0):
+        wait(sensor.descriptors(), 0.05)
         told += drain(sensor, CLOCK)
 
     children = [
@@ -205,7 +205,7 @@ def test_a_large_image_is_hashed_over_many_polls(tmp_path: Path) -> None:
     drain(sensor, CLOCK)
     program = a_program(tmp_path, padding=8 * imagehash.SLICE_BYTES)
     child = subprocess.Popen([program, "30"])
-    select.select(sensor.descriptors(), [], [], 5)
+    wait(sensor.descriptors(), 5)
 
     polls = 0
     found: list[Seen] = []
