@@ -539,6 +539,9 @@ class Sense:
         assert self._p.door is not None  # noqa: S101  (the visitor came through it)
         facts = self._p.facts
         self._p.door.send(Hello(DOOR_VERSION, facts.tenant, facts.agent))
+        # A visitor that does not know would bring checkpoints without the proof they need.
+        known = self._p.receipts.checkpoint
+        self._p.door.send(KnownCheckpoint(known.size if known is not None else 0))
         self._shown = {}
         self._show(is_all=True)
 

@@ -21,13 +21,13 @@ from agent.sense.headers import Committed, decode_notes
 from agent.sense.outbox import OutboxSettings
 from agent.sense.ports import Sighting
 from certs.signatures import SigningKey
-from proto import codec, envelope, model
+from proto import codec, envelope, merkle, model, tlog
 from proto.envelope import PayloadType
 from proto.model import DropReason, EpochReason, HealthState, Priority, Severity
 from runtime.clock import NS_PER_MS, NS_PER_S
 from runtime.frames import FrameDecoder, encode_frame
 from tests.agent.sense.builders import SMALL, Host
-from tests.agent.sense.loop import Loop, SealedBatch
+from tests.agent.sense.loop import LOG_NAME, Loop, SealedBatch
 from tests.fakes.sensor import FakeSensor
 from tests.proto.builders import a_finding, a_process, an_observation
 
@@ -756,9 +756,10 @@ def test_a_visitor_is_greeted_and_told_what_it_may_read(case: Case) -> None:
     case.loop.go(31)
     visitor = case.knock()
 
-    hello, visible = visitor.heard()
+    hello, known, visible = visitor.heard()
 
     assert isinstance(hello, frames.Hello)
+    assert known == frames.KnownCheckpoint(0)
     assert (hello.tenant, hello.agent) == (case.host.facts.tenant, case.host.agent)
     assert isinstance(visible, frames.VisibleFrame)
     assert visible.is_all
@@ -1014,6 +1015,22 @@ def test_the_content_desk_hears_what_concerns_it_and_its_records_are_sealed(
         HealthState.DEGRADED,
     ]
     visitor.close()
+
+
+def test_a_new_visitor_is_told_how_much_of_the_log_is_known(case: Case) -> None:
+    """Else one that was restarted would bring a checkpoint without the proof it needs."""
+    head = merkle.TreeHead(3, bytes(32))
+    note = tlog.sign_checkpoint(tlog.Checkpoint(LOG_NAME, head), case.loop.log_key)
+    first = case.knock()
+    first.send(frames.CheckpointFrame(note, ()))
+    first.close()
+    case.loop.step(2)
+
+    second = case.knock()
+
+    assert frames.KnownCheckpoint(3) in second.heard()
+    second.close()
+    case.loop.crash()
 
 
 def test_a_checkpoint_that_does_not_verify_closes_the_door(case: Case) -> None:
