@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol, TypeAlias
 
 import grpc.aio
-from google.protobuf.message import DecodeError
 from msgspec import Struct
 
 from agent.doorframes import Damaged, FromShip, HintFrame, ReceiptFrame, Uplink
@@ -247,8 +246,8 @@ def _raise_ours(sending: asyncio.Future[None]) -> None:
 
 def _reply(raw: bytes) -> Reply:
     try:
-        return Reply.FromString(raw)
-    except DecodeError as error:
+        return codec.parse_message(Reply, raw, MESSAGE_BYTES_MAX)
+    except WireError as error:
         raise Unreachable("the collector sent a reply that is none") from error
 
 
