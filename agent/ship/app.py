@@ -34,7 +34,7 @@ from agent.ship import collector
 from agent.ship.credentials import Credentials, load_credentials, save_identity
 from agent.ship.door import DoorClient
 from agent.ship.metrics import MetricsServer
-from agent.ship.newkey import make_key
+from agent.ship.newkey import NewKey, make_key
 from agent.ship.reader import OutboxReader
 from agent.ship.uplink import Session, UplinkCounts, channel_options
 from certs.trust import Trust
@@ -50,6 +50,7 @@ from runtime.supervise import spawn
 DOOR_RETRY_S_FIRST = 0.1
 DOOR_RETRY_S_MAX = 1.0
 SIGN_TIMEOUT_S = 20
+CHECKPOINT_WAIT_S_FIRST = 5
 CHECKPOINT_INTERVAL_S = 300
 RENEW_CHECK_S = 60
 RENEW_RETRY_S = 300
@@ -107,6 +108,7 @@ class Ship:
                 spawn(group, self._keep_checkpoint(), "checkpoint")
         finally:
             await server.stop()
+            await self._door.close()
             self._reader.close()
             if self._channel is not None:
                 await self._channel.close()
@@ -199,16 +201,17 @@ class Ship:
         )
         while True:
             sessions = self._counts.receipts
+            self._renewed.clear()
             try:
                 await self._connect_once()
             except VedetteError as error:
                 log.warning("uplink lost", reason=str(error))
             if self._counts.receipts > sessions:
                 backoff.reset()
-            if self._renewed.is_set():
-                self._renewed.clear()
-                continue
-            await asyncio.sleep(backoff.next_s())
+            # With another certificate there is no reason to wait.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(backoff.next_s()):
+                    await self._renewed.wait()
 
     async def _connect_once(self) -> None:
         self._counts.sessions += 1
@@ -262,29 +265,50 @@ class Ship:
                 await asyncio.sleep(RENEW_RETRY_S)
 
     async def _renew(self) -> None:
-        channel = self._channel
-        if channel is None:
-            raise Unreachable("not connected")
         made = await make_key()
-        nonce = await collector.challenge(channel)
-        ask = SignRequest(0, StatementKind.RENEW, made.spki_sha256, nonce)
-        signed = await self._ask_signature(ask)
-        issued = await collector.renew(channel, made.csr, (signed.payload, signed.signature))
-        directory = Path(self._p.paths.ship)
         now = self._p.clock.wall_ns()
+        is_expired = now >= self._credentials.not_after
+        issued = await (self._reattested(made) if is_expired else self._renewed_by(made))
+        directory = Path(self._p.paths.ship)
         save_identity(directory, made.key, (issued.chain, now, issued.not_after))
         self._credentials = load_credentials(directory)
         self._jitter = self._p.random()
         log.info("certificate renewed", valid_s=(issued.not_after - now) // NS_PER_S)
         self._renewed.set()
 
-    async def _ask_signature(self, request: SignRequest) -> Signed:
+    async def _renewed_by(self, made: NewKey) -> collector.Issued:
+        channel = self._channel
+        if channel is None:
+            raise Unreachable("not connected")
+        nonce = await collector.challenge(channel)
+        statement = await self._ask_signature(StatementKind.RENEW, made, nonce)
+        return await collector.renew(channel, made.csr, statement)
+
+    async def _reattested(self, made: NewKey) -> collector.Issued:
+        """Come back from a time too long for the certificate: the signing key still counts."""
+        identity = self._p.identity
+        channel = collector.open_channel(identity.enrollment, self._p.trust.root_pem, None)
+        try:
+            nonce, _ = await collector.begin(channel, identity.peer.tenant.bytes)
+            statement = await self._ask_signature(StatementKind.REATTEST, made, nonce)
+            return await collector.reattest(channel, made.csr, statement)
+        finally:
+            await collector.close_channel(channel)
+
+    async def _ask_signature(
+        self, kind: StatementKind, made: NewKey, nonce: bytes
+    ) -> tuple[bytes, bytes]:
+        """Return a statement and its signature, by `sense`.
+
+        Raises:
+            Unreachable: it does not answer, or does not sign.
+        """
         self._next_id += 1
         number = self._next_id
         waiting: asyncio.Future[Signed] = asyncio.get_running_loop().create_future()
         self._signed[number] = waiting
-        await self._door.send(SignRequest(number, request.kind, request.spki_sha256, request.nonce))
         try:
+            await self._door.send(SignRequest(number, kind, made.spki_sha256, nonce))
             async with asyncio.timeout(SIGN_TIMEOUT_S):
                 signed = await waiting
         except TimeoutError as error:
@@ -293,13 +317,14 @@ class Ship:
             self._signed.pop(number, None)
         if signed.refused:
             raise Unreachable(f"sense did not sign: {signed.refused}")
-        return signed
+        return signed.payload, signed.signature
 
     # -- the log ---------------------------------------------------------------------------------
 
     async def _keep_checkpoint(self) -> None:
         while True:
-            await asyncio.sleep(CHECKPOINT_INTERVAL_S if self._known_log_size else 5)
+            is_known = self._known_log_size > 0
+            await asyncio.sleep(CHECKPOINT_INTERVAL_S if is_known else CHECKPOINT_WAIT_S_FIRST)
             channel = self._channel
             if channel is None or not self._counts.is_online:
                 continue

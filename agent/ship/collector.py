@@ -146,6 +146,21 @@ async def renew(channel: grpc.aio.Channel, csr: bytes, statement: tuple[bytes, b
     return Issued(reply.chain, reply.agent, reply.not_after)
 
 
+async def reattest(channel: grpc.aio.Channel, csr: bytes, statement: tuple[bytes, bytes]) -> Issued:
+    """Come back after the certificate has expired; ``statement`` is its payload and signature.
+
+    Raises:
+        CallFailed: refused, or no answer.
+        Unreachable: the channel was closed.
+    """
+    request = service_pb2.ReattestRequest(
+        csr=csr, statement=SignedStatement(payload=statement[0], signature=statement[1])
+    )
+    with _failures("the collector did not let this host in again"):
+        reply = await EnrollmentStub(channel).Reattest(request, timeout=CALL_TIMEOUT_S)
+    return Issued(reply.chain, reply.agent, reply.not_after)
+
+
 async def content_chunk(channel: grpc.aio.Channel, name: str, offset: int) -> tuple[bytes, int]:
     """Return bytes of a content file from an offset on, and the file's size.
 

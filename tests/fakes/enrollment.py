@@ -1,5 +1,6 @@
-"""The front of a collector on loopback, with real TLS: enrolment, renewal, content and the log."""
+"""The front of a collector on loopback, with real TLS: all of its services, as they should be."""
 
+import asyncio
 import hashlib
 import os
 import time
@@ -8,6 +9,7 @@ from typing import Any, Self
 
 import grpc
 import grpc.aio
+from cryptography import x509
 from google.protobuf.message import Message
 
 from certs.channel import server_credentials
@@ -18,7 +20,9 @@ from certs.tokens import JoinToken
 from certs.trust import Trust, TrustedKey
 from proto import codec, envelope
 from proto.envelope import PayloadType
+from proto.model import Durability, Receipt
 from proto.vedette.v1 import service_pb2 as wire
+from proto.vedette.v1.envelope_pb2 import Envelope, Reply, Resume, SignedReceipt
 from tests.certs.builders import DOMAIN, TENANT, Pki, a_pki, a_server
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -31,11 +35,12 @@ class FakeFront:
 
     Args:
         asks: whether a client must show a certificate of this trust domain.
+        age_ns: how long ago its authorities were made.
     """
 
-    def __init__(self, *, asks: bool = False) -> None:
+    def __init__(self, *, asks: bool = False, age_ns: int = 0) -> None:
         self.asks = asks
-        self.pki: Pki = a_pki(time.time_ns())
+        self.pki: Pki = a_pki(time.time_ns() - age_ns)
         self.key = SigningKey.generate()
         self.trust = self.a_trust()
         self.secret = os.urandom(32)
@@ -46,6 +51,14 @@ class FakeFront:
         self.chunk_bytes = 4
         self.checkpoint = b""
         self.asked_growth: list[tuple[int, int]] = []
+        self.address = self.open_address = ""
+        # The intake: what it says first, what it took, and whose certificates it was shown.
+        self.greeting: list[Reply] = []
+        self.taken_batches: list[Envelope] = []
+        self.shown: list[int] = []
+        self.challenges = 0
+        self.is_slow_to_challenge = False
+        self._end_streams = asyncio.Event()
 
     def a_trust(self, domain: str = DOMAIN) -> Trust:
         trusted = TrustedKey(name="receipts", key=self.key.public.raw)
@@ -75,6 +88,7 @@ class FakeFront:
         unary: Mapping[str, tuple[type[Message], Unary]] = {
             "Enrollment/Begin": (wire.BeginRequest, self._begin),
             "Enrollment/Enroll": (wire.EnrollRequest, self._enroll),
+            "Enrollment/Reattest": (wire.ReattestRequest, self._renew),
             "Identity/Challenge": (wire.ChallengeRequest, self._challenge),
             "Identity/Renew": (wire.RenewRequest, self._renew),
             "Log/Checkpoint": (wire.CheckpointRequest, self._checkpoint),
@@ -97,10 +111,73 @@ class FakeFront:
                 response_serializer=wire.Chunk.SerializeToString,
             ),
         )
-        port = self._server.add_secure_port("127.0.0.1:0", server_credentials(tls, root))
-        self.address = f"localhost:{port}"
+        self._serve(
+            "Intake/Push",
+            grpc.stream_stream_rpc_method_handler(
+                self._push,
+                request_deserializer=Envelope.FromString,
+                response_serializer=Reply.SerializeToString,
+            ),
+        )
+        self.address = self._listen(self.address, server_credentials(tls, root))
+        self.open_address = self._listen(self.open_address, server_credentials(tls, None))
         await self._server.start()
         return self
+
+    def _listen(self, address: str, credentials: grpc.ServerCredentials) -> str:
+        """Listen on a new port, or once more on the one of before."""
+        port = address.partition(":")[2] or "0"
+        return f"localhost:{self._server.add_secure_port(f'127.0.0.1:{port}', credentials)}"
+
+    def end_streams(self) -> None:
+        """End every stream of batches there is; new ones are taken."""
+        self._end_streams.set()
+        self._end_streams = asyncio.Event()
+
+    async def _push(
+        self, requests: AsyncIterator[Envelope], context: Context
+    ) -> AsyncIterator[Reply]:
+        (pem,) = context.auth_context()["x509_pem_cert"]
+        self.shown.append(x509.load_pem_x509_certificate(pem).serial_number)
+        end = asyncio.ensure_future(self._end_streams.wait())
+        # A collector always speaks first: where it stands.
+        yield Reply(resume=Resume())
+        for reply in self.greeting:
+            yield reply
+        while not end.done():
+            coming = asyncio.ensure_future(anext(requests, None))
+            await asyncio.wait((coming, end), return_when=asyncio.FIRST_COMPLETED)
+            sent = coming.result() if coming.done() else None
+            if sent is None:
+                coming.cancel()
+                end.cancel()
+                return
+            self.taken_batches.append(sent)
+            yield self._receipt(sent)
+
+    def _receipt(self, sent: Envelope) -> Reply:
+        header = codec.decode_header(sent.header)
+        payload = codec.encode_receipt(
+            Receipt(
+                version=1,
+                tenant=header.tenant,
+                agent=header.agent,
+                epoch=header.epoch,
+                seq=header.seq,
+                header_hash=envelope.header_hash(PayloadType.BATCH, sent.header),
+                ledger_generation=bytes(16),
+                log_size=0,
+                durability=Durability.DURABLE,
+                at=1,
+            )
+        )
+        return Reply(
+            receipt=SignedReceipt(
+                payload=payload,
+                signature=envelope.sign(PayloadType.RECEIPT, payload, self.key),
+                key_id=self.key.public.key_id,
+            )
+        )
 
     async def __aexit__(self, *_: object) -> None:
         await self._server.stop(0)
@@ -123,6 +200,9 @@ class FakeFront:
         return self._certified(request.csr, request.statement.payload, request.statement.signature)
 
     async def _challenge(self, _: wire.ChallengeRequest, __: Context) -> Message:
+        self.challenges += 1
+        if self.is_slow_to_challenge:
+            await asyncio.sleep(30)
         return wire.ChallengeResponse(nonce=self.nonce)
 
     async def _renew(self, request: wire.RenewRequest, __: Context) -> Message:
