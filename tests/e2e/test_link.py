@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 import urllib.request
@@ -27,15 +28,21 @@ DAYS = ("+1d", "-1d")
 SKEWED_S = 4
 
 
+def no_more(_site: Site) -> dict[str, str]:
+    return {}
+
+
 @contextmanager
-def a_linked_site(agent_env: dict[str, str] | None = None) -> Iterator[tuple[Site, Link]]:
+def a_linked_site(
+    more: Callable[[Site], dict[str, str]] = no_more,
+) -> Iterator[tuple[Site, Link]]:
     """A site whose agent reaches its collector through a link, and gives up waiting soon."""
     with a_site() as site, Link(site.ports["intake"]) as link:
         site.intake_port = link.port
         site.agent_env = {
             "VEDETTE__UPLINK__RECEIPT_TIMEOUT_S": "2",
             "VEDETTE__UPLINK__CONNECT_TIMEOUT_S": "2",
-            **(agent_env or {}),
+            **more(site),
         }
         site.start_collector()
         site.start_agent()
@@ -110,34 +117,39 @@ def test_what_piles_up_in_a_long_outage_arrives_once_when_it_ends(
 
 
 def test_a_clock_off_by_a_day_loses_nothing(tmp_path: Path, figure: Callable[[str], None]) -> None:
-    library = preload(tmp_path)
-    offset = tmp_path / "offset"
-    offset.write_text("+0\n")
-    env = {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-    with a_linked_site(env) as (site, _):
+    package = extracted(tmp_path, "libfaketime")
+    with a_linked_site(lambda site: clock_env(site, package)) as (site, _):
         with Load(site.auth_log, site.watched) as load:
             for day in DAYS:
-                offset.write_text(f"{day}\n")
+                set_clock(site, day)
                 time.sleep(SKEWED_S)
                 # New connections have to be made by the wrong clock, too.
                 os.kill(site.pids("ship")[-1], signal.SIGKILL)
                 time.sleep(SKEWED_S)
-            offset.write_text("+0\n")
+            set_clock(site, "+0")
         check_once(site, load)
         walls = {round((b.header.wall / 1e9 - time.time()) / 86_400) for b in site.batches()}
         assert walls == {-1, 0, 1}
         figure(f"clock a day ahead and a day behind: {load.lines} logins, 0 lost, 0 duplicated")
 
 
-def preload(home: Path) -> Path:
-    """Return libfaketime, out of its Debian package."""
-    root = extracted(home, "libfaketime")
-    found = next(root.rglob("libfaketime.so.1"), None)
-    if found is None:
+def clock_env(site: Site, package: Path) -> dict[str, str]:
+    """Return what makes the agent's wall clock ours to set; both its halves can read the file."""
+    library = next(package.rglob("libfaketime.so.1"), None)
+    if library is None:
         pytest.skip("the package libfaketime holds no library")
-    return found
+    shutil.copyfile(library, site.root / library.name)
+    set_clock(site, "+0")
+    return {
+        "LD_PRELOAD": str(site.root / library.name),
+        "FAKETIME_TIMESTAMP_FILE": str(site.root / "clock"),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def set_clock(site: Site, offset: str) -> None:
+    """Move the agent's wall clock, in the words of libfaketime."""
+    fresh = site.root / "clock.new"
+    fresh.write_text(f"{offset}\n")
+    fresh.rename(site.root / "clock")
