@@ -27,6 +27,12 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     packages: PackageSettings = PackageSettings()
     posture: PostureSettings = PostureSettings()
 
+    def __post_init__(self) -> None:
+        known = [name for name in self.__struct_fields__ if name != "enabled"]
+        for name in self.enabled:
+            if name not in known:
+                raise ValueError(f"`enabled` names `{name}`; the sensors are: {', '.join(known)}")
+
 
 class SenseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Sealing, storing, hiding and looking."""

@@ -40,16 +40,8 @@ from proto.content.checks import builtin_pack
 from proto.model import Finding, Observation, Split
 from proto.note import NoteKey
 from runtime.clock import Clock, boot_id
-from runtime.errors import Fault, VedetteError
 
 POSTURE = "posture"
-
-
-class UnknownSensor(VedetteError):
-    """The settings name a sensor that there is not."""
-
-    fault = Fault.OPERATOR
-    exit_code = 4
 
 
 class Site(Struct, frozen=True):
@@ -71,7 +63,6 @@ def build(settings: SenseSettings, site: Site) -> Sense:
         NotEnrolled: there is no identity yet.
         KeyUnusable: the signing key is missing or exposed.
         TrustRefused: trust.json cannot be read.
-        UnknownSensor: the settings name a sensor that there is not.
     """
     directory = Path(site.paths.sense)
     identity = load_identity(directory).peer
@@ -141,19 +132,9 @@ class _Lane:
 def build_sensors(
     settings: SenseSettings, site: Site, identity: PeerIdentity
 ) -> Mapping[str, Sensor]:
-    """Return the enabled sensors by name, not started.
-
-    Raises:
-        UnknownSensor: the settings name one that there is not.
-    """
+    """Return the enabled sensors by name, not started."""
     place = SensorPlace(HostRoot(site.paths.host_root), site.clock, Path(site.paths.sense))
     own = settings.sensors
-    for name in own.enabled:
-        if name not in {*SENSORS, POSTURE}:
-            raise UnknownSensor(
-                f"sense.sensors.enabled names {name!r}, which is no sensor",
-                hint=f"the sensors are: {', '.join((*SENSORS, POSTURE))}",
-            )
     subject = Subject(identity.tenant.bytes, identity.agent.bytes)
     return {
         name: SENSORS[name](getattr(own, name), place)

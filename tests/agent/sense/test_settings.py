@@ -33,6 +33,20 @@ def test_every_sensor_has_a_section_of_its_name_and_runs_by_default() -> None:
     assert set(SensorSettings().enabled) == sections
 
 
+@pytest.mark.parametrize(
+    "name", ["process", "", "agent.sense.sensors.files", "Processes", "enabled"]
+)
+def test_a_sensor_that_there_is_not_is_named_with_those_there_are(name: str) -> None:
+    env = {"VEDETTE__SENSORS__ENABLED": f'["sockets", "{name}"]'}
+
+    with pytest.raises(BadSettings) as caught:
+        load(SenseSettings, None, env)
+
+    assert caught.value.exit_code == 4
+    assert f"names `{name}`" in caught.value.message
+    assert all(known in caught.value.message for known in (*SENSORS, POSTURE))
+
+
 def test_a_key_of_a_sensor_is_named_whole() -> None:
     env = {"VEDETTE__SENSORS__PROCESSES__SURPRISE": "1"}
 

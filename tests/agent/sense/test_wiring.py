@@ -8,7 +8,7 @@ from agent.layout import Owners
 from agent.sense import wiring
 from agent.sense.sensors.table import SENSORS
 from agent.sense.settings import SenseSettings, SensorSettings
-from agent.sense.wiring import Site, UnknownSensor, build, build_sensors, read_trust
+from agent.sense.wiring import Site, build, build_sensors, read_trust
 from certs.errors import KeyUnusable, TrustRefused
 from certs.identity import AgentId, PeerIdentity, TenantId
 from proto import codec
@@ -28,22 +28,6 @@ def a_site(machine: Machine, owned: Owners = ME) -> Site:
 
 def enabling(*names: str) -> SenseSettings:
     return SenseSettings(sensors=SensorSettings(enabled=names))
-
-
-@pytest.mark.parametrize(
-    "name", ["process", "", "agent.sense.sensors.files", "Processes", "enabled"]
-)
-def test_a_sensor_that_there_is_not_is_a_start_up_error_that_lists_the_others(
-    tmp_path: Path, name: str
-) -> None:
-    machine = Machine(tmp_path).with_golden_host()
-
-    with pytest.raises(UnknownSensor) as caught:
-        build_sensors(enabling("files", name), a_site(machine), NOBODY)
-
-    assert caught.value.exit_code == 4
-    assert caught.value.message == f"sense.sensors.enabled names {name!r}, which is no sensor"
-    assert all(known in caught.value.hint for known in (*SENSORS, wiring.POSTURE))
 
 
 def test_the_sensors_that_are_enabled_are_built_and_no_others(tmp_path: Path) -> None:
