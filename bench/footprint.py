@@ -9,7 +9,8 @@ even the C library: a host lies between. Processor time and wakeups are those of
 ``own_wakeups`` are those of our thread, without the timers of the gRPC library. The programs that
 others start on the machine (``host_forks_per_second``) reach the process sensor and count.
 
-Peer: two processes that import the same libraries and do nothing. Needs root.
+Peer: two processes that import the libraries each half cannot do without, and do nothing. Needs
+root.
 """
 
 import os
@@ -35,8 +36,7 @@ HALVES: Final = ("sense", "ship")
 _BARE: Final[Mapping[str, str]] = {
     "sense": "import hashlib, sqlite3, msgspec, google.protobuf.message, selectors, logging;"
     "from cryptography.hazmat.primitives.asymmetric import ed25519",
-    "ship": "import asyncio, grpc.aio, msgspec, google.protobuf.message, logging;"
-    "from cryptography.hazmat.primitives.asymmetric import ed25519",
+    "ship": "import asyncio, grpc.aio, msgspec, google.protobuf.message, logging",
 }
 
 

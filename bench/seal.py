@@ -65,6 +65,7 @@ def _peer(found: Sequence[model.Finding], encode_s: float, root: Path) -> dict[s
     return {
         "findings_per_second": len(found) / (encode_s + store_s),
         "encoded_findings_per_second": len(found) / store_s,
+        "outbox_bytes_per_finding": (root / "rows.db").stat().st_size / len(found),
     }
 
 
