@@ -100,4 +100,7 @@ def _own(path: Path, mode: int, uid: int, gid: int | None) -> None:
     path.mkdir(mode=mode, parents=True, exist_ok=True)
     if os.geteuid() == 0:
         os.chown(path, uid, -1 if gid is None else gid)
+    elif path.stat().st_uid != os.geteuid():
+        # The other half's, where somebody else has made the split: it is not ours to change.
+        return
     path.chmod(mode)

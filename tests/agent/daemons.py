@@ -62,9 +62,20 @@ class Daemon:
 
 @contextmanager
 def a_daemon(
-    machine: Machine, command: str, env: Mapping[str, str] | None = None
+    machine: Machine,
+    command: str,
+    env: Mapping[str, str] | None = None,
+    *,
+    user: str | None = None,
 ) -> Iterator[Daemon]:
-    """Run a daemon while the block lasts; it is ended if it was not stopped."""
+    """Run a daemon while the block lasts; it is ended if it was not stopped.
+
+    Args:
+        machine: whose.
+        command: its name.
+        env: on top of ours.
+        user: whom it is started as, in the group of ship, as a unit of systemd does.
+    """
     with tempfile.TemporaryDirectory(prefix="vedette-") as folder:
         Path(folder).chmod(0o755)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -76,6 +87,9 @@ def a_daemon(
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "NOTIFY_SOCKET": f"{folder}/notify", **(env or {})},
+            user=None if user is None else int(user),
+            group=None if user is None else int(GROUP),
+            extra_groups=None if user is None else [],
         )
         daemon = Daemon(process, listener)
         try:

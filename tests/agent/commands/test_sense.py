@@ -91,3 +91,17 @@ def test_what_it_logs_is_json_and_holds_no_key(machine: Machine) -> None:
     assert all(json.loads(line) for line in daemon.err.splitlines())
     assert machine.host.key.private_bytes().hex() not in daemon.err
     assert "PRIVATE" not in daemon.err
+
+
+@pytest.mark.root
+def test_started_as_its_own_user_by_somebody_who_made_the_split_it_runs_as_well() -> None:
+    with a_split_machine() as machine, a_daemon(machine, "sense", user=SENSE) as daemon:
+        daemon.until("READY=1")
+        status = status_of(daemon.pid)
+        code = daemon.stop()
+        modes = [Path(path).stat().st_mode & 0o777 for path in (machine.ship, machine.sense)]
+        owner = machine.ship.stat().st_uid
+
+    assert code == 0
+    assert status["Uid"].split() == [SENSE] * 4
+    assert (modes, owner) == ([0o700, 0o700], int(SHIP))
