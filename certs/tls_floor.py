@@ -14,11 +14,15 @@ from certs.errors import TlsUnusable
 
 _SETTING = "GRPC_SSL_CIPHER_SUITES"
 _NO_SUITE_OF_OURS = "ECDHE-RSA-AES256-GCM-SHA384"
+_VERBOSITY = "GRPC_VERBOSITY"
 
 
 def _set() -> bool:
     in_time = "grpc" not in sys.modules or os.environ.get(_SETTING) == _NO_SUITE_OF_OURS
     os.environ[_SETTING] = _NO_SUITE_OF_OURS
+    # Read at the same moment. A handshake that fails is no reason for a line in a log that strangers
+    # could fill, and in no format of ours; an operator who wants to see them says so.
+    os.environ.setdefault(_VERBOSITY, "ERROR")
     return in_time
 
 

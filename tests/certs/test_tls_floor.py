@@ -53,3 +53,10 @@ def test_another_value_in_the_environment_is_replaced() -> None:
     done = run(code, GRPC_SSL_CIPHER_SUITES="ECDHE-ECDSA-AES128-GCM-SHA256")
 
     assert done.stdout == "ECDHE-RSA-AES256-GCM-SHA384\n"
+
+
+def test_strangers_cannot_fill_a_log_by_failing_handshakes_unless_an_operator_wants_to_see() -> None:
+    code = "import certs, os; print(os.environ['GRPC_VERBOSITY'])"
+
+    assert run(code).stdout == "ERROR\n"
+    assert run(code, GRPC_VERBOSITY="DEBUG").stdout == "DEBUG\n"
