@@ -57,7 +57,8 @@ async def enroll(
 
     Raises:
         NotEnrolled: this host has an identity already.
-        Unreachable: the collector does not answer, or does not take the token.
+        Unreachable: the collector does not answer.
+        CallRefused: it does not take the token (exit 6).
         TrustRefused: it sent another trust.json than the token pins.
         IdentityRefused: it certified another id than the key's.
     """

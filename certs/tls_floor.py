@@ -20,8 +20,8 @@ _VERBOSITY = "GRPC_VERBOSITY"
 def _set() -> bool:
     in_time = "grpc" not in sys.modules or os.environ.get(_SETTING) == _NO_SUITE_OF_OURS
     os.environ[_SETTING] = _NO_SUITE_OF_OURS
-    # Read at the same moment. A handshake that fails is no reason for a line in a log that strangers
-    # could fill, and in no format of ours; an operator who wants to see them says so.
+    # Read at the same moment. Strangers who fail a handshake could fill our logs with lines that
+    # are not even in our format; an operator who wants to see them says so.
     os.environ.setdefault(_VERBOSITY, "ERROR")
     return in_time
 

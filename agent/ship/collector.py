@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import grpc.aio
 from msgspec import Struct
@@ -61,11 +62,22 @@ class CallFailed(Unreachable):
         self.is_missing = error.code() is grpc.StatusCode.NOT_FOUND
 
 
+class CallRefused(CallFailed):
+    """The collector knows who asks, or what it shows, and says no; asking again cannot help."""
+
+    retryable: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 6
+
+
+_REFUSALS = frozenset({grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED})
+
+
 @contextlib.contextmanager
 def _failures(what: str) -> Iterator[None]:
     """Turn whatever ends a call into an error of ours.
 
     Raises:
+        CallRefused: the collector says no.
         CallFailed: another status than OK.
         Unreachable: the channel was closed before or under the call.
         CancelledError: the task was told to end.
@@ -73,7 +85,8 @@ def _failures(what: str) -> Iterator[None]:
     try:
         yield
     except grpc.aio.AioRpcError as error:
-        raise CallFailed(error, what) from error
+        failure = CallRefused if error.code() in _REFUSALS else CallFailed
+        raise failure(error, what) from error
     except grpc.aio.UsageError as error:
         raise Unreachable(f"{what}: the connection is closed") from error
     except asyncio.CancelledError as error:
@@ -104,7 +117,8 @@ async def enroll(
     """Trade a join token for a certificate; ``statement`` is its payload and signature.
 
     Raises:
-        CallFailed: refused, or no answer.
+        CallRefused: not with this.
+        CallFailed: no answer.
         Unreachable: the channel was closed.
     """
     request = service_pb2.EnrollRequest(
@@ -135,7 +149,8 @@ async def renew(channel: grpc.aio.Channel, csr: bytes, statement: tuple[bytes, b
     """Have a new key certified; ``statement`` is its payload and signature.
 
     Raises:
-        CallFailed: refused, or no answer.
+        CallRefused: not with this.
+        CallFailed: no answer.
         Unreachable: the channel was closed.
     """
     request = service_pb2.RenewRequest(
@@ -150,7 +165,8 @@ async def reattest(channel: grpc.aio.Channel, csr: bytes, statement: tuple[bytes
     """Come back after the certificate has expired; ``statement`` is its payload and signature.
 
     Raises:
-        CallFailed: refused, or no answer.
+        CallRefused: not with this.
+        CallFailed: no answer.
         Unreachable: the channel was closed.
     """
     request = service_pb2.ReattestRequest(

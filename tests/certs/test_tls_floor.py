@@ -55,7 +55,7 @@ def test_another_value_in_the_environment_is_replaced() -> None:
     assert done.stdout == "ECDHE-RSA-AES256-GCM-SHA384\n"
 
 
-def test_strangers_cannot_fill_a_log_by_failing_handshakes_unless_an_operator_wants_to_see() -> None:
+def test_strangers_who_fail_a_handshake_fill_no_log_unless_an_operator_asks() -> None:
     code = "import certs, os; print(os.environ['GRPC_VERBOSITY'])"
 
     assert run(code).stdout == "ERROR\n"

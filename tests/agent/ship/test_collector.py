@@ -10,7 +10,7 @@ import pytest
 from agent.errors import Unreachable
 from agent.sense.statements import make_statement
 from agent.ship import collector
-from agent.ship.collector import CallFailed
+from agent.ship.collector import CallFailed, CallRefused
 from certs.channel import TlsIdentity
 from certs.p256 import P256Key
 from certs.request import create_request, spki_hash
@@ -50,6 +50,15 @@ async def test_a_refusal_carries_the_status_and_the_words_of_the_collector() -> 
     assert caught.value.message == "enrolment did not begin: not_found: no such tenant"
     assert caught.value.is_missing
     assert (caught.value.exit_code, caught.value.retryable) == (5, True)
+
+
+async def test_who_is_told_no_need_not_ask_again() -> None:
+    async with FakeFront() as front, calling(front) as channel:
+        with pytest.raises(CallRefused) as caught:
+            await collector.enroll(channel, b"x" * 32, b"", (b"", b""))
+
+    assert (caught.value.exit_code, caught.value.retryable) == (6, False)
+    assert "the token is not known" in caught.value.message
 
 
 @pytest.mark.parametrize("kind", [StatementKind.ENROL, StatementKind.RENEW])
