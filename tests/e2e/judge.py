@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from proto.model import DropReason, EpochReason
-from tests.e2e.load import Load, number_of
+from tests.e2e.load import Load, address_of, number_of
 from tests.e2e.site import Site
 
 FILE_RULE, LOGIN_RULE = "indicator.sha256", "login.failed"
@@ -56,6 +56,11 @@ def count_arrived(site: Site, rule: str) -> int:
         (0,)
     ]
     return int(count)
+
+
+def has_login(site: Site, number: int) -> bool:
+    """Return whether a numbered login is indexed."""
+    return site.has_finding(LOGIN_RULE, f'"{address_of(number)}"')
 
 
 def all_arrived(site: Site, load: Load) -> bool:

@@ -70,6 +70,15 @@ class Link:
 
         self._call(turn())
 
+    def redirect(self, target: int) -> None:
+        """Lead to another port from now on."""
+
+        async def redirect() -> None:
+            self._target = target
+            self._drop()
+
+        self._call(redirect())
+
     def _call(self, work: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 

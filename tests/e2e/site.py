@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from proto import codec
-from proto.model import Drop, Header
+from proto.model import Audit, Drop, Header
 from vedette.demo.hec import HecReceiver
 
 COMMAND_WAIT_S_MAX = 60
@@ -138,19 +138,20 @@ class Site:
         values = {**self.ports, "site": self, "sense": SENSE_UID, "ship": SHIP_UID}
         self.agent_config.write_text(_AGENT.format(**values))
 
-    def token(self) -> str:
+    def token(self, *words: str) -> str:
         """Mint a join token."""
-        done = self.collector("token")
+        done = self.collector("token", *words)
         assert done.code == 0, done.err
         return done.out
 
-    def enroll(self, token: str) -> Done:
-        """Trade a token for an identity."""
+    def enroll(self, token: str, at: "Site | None" = None) -> Done:
+        """Trade a token for an identity, at this site's collector or another's."""
+        there = at or self
         return self.agent(
             "enroll",
-            f"127.0.0.1:{self.ports['enrollment']}",
+            f"127.0.0.1:{there.ports['enrollment']}",
             "--intake",
-            f"127.0.0.1:{self.intake_port}",
+            f"127.0.0.1:{there.intake_port}",
             stdin=token,
         )
 
@@ -324,8 +325,20 @@ class Site:
 
     def drops(self) -> list[Drop]:
         """Return every statement of a loss that the index has."""
-        rows = self.query("index", "SELECT body FROM events WHERE type = 'drop' ORDER BY id")
-        return [msgspec.json.decode(body, type=Drop) for (body,) in rows]
+        return [msgspec.json.decode(body, type=Drop) for body in self._events("drop")]
+
+    def audits(self) -> list[Audit]:
+        """Return every statement of an act that the index has."""
+        return [msgspec.json.decode(body, type=Audit) for body in self._events("audit")]
+
+    def _events(self, kind: str) -> list[bytes]:
+        rows = self.query("index", "SELECT body FROM events WHERE type = ? ORDER BY id", kind)
+        return [body for (body,) in rows]
+
+    def has_finding(self, rule: str, text: str) -> bool:
+        """Return whether a finding of a rule that holds some text is indexed."""
+        query = "SELECT 1 FROM findings WHERE rule = ? AND instr(body, ?) LIMIT 1"
+        return bool(self.query("index", query, rule, text))
 
     def all_taken(self) -> bool:
         """Return whether everything that was sealed is in the ledger."""

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e import judge
 from tests.e2e.judge import NONE
-from tests.e2e.load import Load, address_of
+from tests.e2e.load import Load
 from tests.e2e.site import Site, a_site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(300)]
@@ -136,7 +136,7 @@ def test_what_an_agent_gives_up_in_an_outage_too_long_for_its_disk_is_stated(
         with Load(site.auth_log, site.watched, lines_per_s=FLOOD_LINES_PER_S) as load:
             time.sleep(FLOOD_S)
         site.start_collector()
-        site.wait("the newest login", lambda: is_there(site, load.lines - 1))
+        site.wait("the newest login", lambda: judge.has_login(site, load.lines - 1))
         assert starts(site)["sense"] == starts(site)["ship"] == 1
         assert site.stop("agent") == 0
         # What was given up last is stated in the batch of the next start.
@@ -152,8 +152,3 @@ def test_what_an_agent_gives_up_in_an_outage_too_long_for_its_disk_is_stated(
         assert len(difference.lost) < load.lines
         lost = len(difference.lost)
         figure(f"disk too small for an outage: {lost} of {load.lines} lost, {stated} stated")
-
-
-def is_there(site: Site, number: int) -> bool:
-    query = "SELECT 1 FROM findings WHERE rule = ? AND instr(body, ?)"
-    return bool(site.query("index", query, judge.LOGIN_RULE, f'"{address_of(number)}"'))
