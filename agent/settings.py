@@ -40,15 +40,6 @@ class PathSettings(Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.run}/door.sock"
 
 
-class CollectorSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where sealed batches go."""
-
-    # host:port of the intake; written by `enroll`.
-    address: str = ""
-    # host:port of the enrolment listener.
-    enrollment_address: str = ""
-
-
 class UplinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How the one long-lived connection behaves."""
 
@@ -93,7 +84,6 @@ class SharedSettings(Struct, frozen=True, kw_only=True):
     """The sections both halves read; ``sense`` is checked where it is used."""
 
     paths: PathSettings = PathSettings()
-    collector: CollectorSettings = CollectorSettings()
     uplink: UplinkSettings = UplinkSettings()
     privileges: PrivilegeSettings = PrivilegeSettings()
     metrics: MetricsSettings = MetricsSettings()

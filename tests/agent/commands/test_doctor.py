@@ -69,4 +69,6 @@ def test_a_sensor_that_there_is_not_is_a_bad_configuration(
     code = machine.run("doctor")
 
     assert code == 4
-    assert "names 'keylogger', which is no sensor" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "agent.toml: sense.sensors" in said
+    assert "`enabled` names `keylogger`; the sensors are: processes," in said
