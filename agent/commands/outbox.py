@@ -7,10 +7,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from agent.commands.common import add_json, print_rows, say, settings_of
-from agent.errors import OutboxFailed
+from agent.errors import OutboxFailed, SegmentDamaged
 from agent.sense.headers import Committed, Sealed, decode_notes
 from agent.sense.segstore import SegmentStore
 from proto import codec
+from proto.errors import WireError
 from proto.uids import show
 from runtime.frames import encode_frame
 
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     sealed = list(_sealed(Path(settings.paths.sense) / "headers.log"))
     if args.action == "ls":
         present = {segment for segment, _ in store.present()} if sealed else set()
-        rows = (_row(item, is_there=item.segment in present) for item in sealed)
+        rows = (_row(item, store, is_there=item.segment in present) for item in sealed)
         print_rows(rows, COLUMNS, as_json=args.json)
         return 0
     return _export(sealed, store, args.output)
@@ -78,15 +79,26 @@ def _sealed(path: Path) -> Iterator[Sealed]:
             yield from note.batches
 
 
-def _row(item: Sealed, *, is_there: bool) -> Mapping[str, object]:
-    header = codec.decode_header(item.header)
+def _row(item: Sealed, store: SegmentStore, *, is_there: bool) -> Mapping[str, object]:
     return {
         "epoch": show(item.epoch),
         "seq": item.seq,
-        "priority": header.priority.value,
+        "priority": item.segment.priority.value,
         "records": item.records,
         "bytes": item.length,
-        "sealed_at": header.wall,
+        "sealed_at": _sealed_at(item, store),
         "segment": str(item.segment),
         "body": "kept" if is_there else "freed",
     }
+
+
+def _sealed_at(item: Sealed, store: SegmentStore) -> int | None:
+    """When a batch was sealed; of an old one that was receipted, only its body says it still."""
+    header = item.header
+    if not header:
+        try:
+            with store.reader(item.segment) as reader:
+                header, _, _ = codec.decode_envelope(reader.payload_at(item.offset))
+        except (OSError, SegmentDamaged, WireError):
+            return None
+    return codec.decode_header(header).wall

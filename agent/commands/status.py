@@ -11,7 +11,15 @@ import msgspec
 from agent.commands.common import add_json, settings_of
 from agent.config import AgentSettings
 from agent.identity import load_identity
-from agent.sense.headers import Committed, Opened, Receipted, Stopped, decode_notes
+from agent.sense.headers import (
+    Committed,
+    Freed,
+    Opened,
+    Receipted,
+    Sealed,
+    Stopped,
+    decode_notes,
+)
 from agent.sense.segstore import SegmentStore
 from proto.uids import show
 from runtime.files import is_locked
@@ -48,7 +56,7 @@ def read_state(settings: AgentSettings) -> dict[str, object]:
     """
     directory = Path(settings.paths.sense)
     identity = load_identity(directory)
-    sealed: dict[tuple[bytes, int], int] = {}
+    sealed: dict[tuple[bytes, int], Sealed] = {}
     settled: dict[bytes, tuple[int, tuple[int, ...]]] = {}
     epochs = 0
     is_clean = False
@@ -59,14 +67,17 @@ def read_state(settings: AgentSettings) -> dict[str, object]:
                 epochs += 1
             case Committed():
                 for batch in note.batches:
-                    sealed[batch.epoch, batch.seq] = batch.records
+                    sealed[batch.epoch, batch.seq] = batch
             case Receipted():
                 settled[note.epoch] = (note.seq, note.ahead)
+            case Freed():
+                # Receipted before, or dropped and declared: nothing of it is owed.
+                sealed = {key: b for key, b in sealed.items() if b.segment != note.segment}
             case _:
                 continue
     owed = [
-        records
-        for (epoch, seq), records in sealed.items()
+        batch.records
+        for (epoch, seq), batch in sealed.items()
         if seq > settled.get(epoch, (0, ()))[0] and seq not in settled.get(epoch, (0, ()))[1]
     ]
     return {

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agent.commands.outbox import COLUMNS
+from agent.sense.headers import Committed, decode_notes, encode_note
 from proto import codec, envelope
 from proto.envelope import PayloadType
 from runtime.frames import FrameDecoder
@@ -175,3 +177,28 @@ def test_a_log_that_cannot_be_read_says_as_whom_to_run(
 
     assert code == 1
     assert "run as root or as the sense user" in capsys.readouterr().err
+
+
+def test_an_old_batch_whose_header_was_let_go_is_listed_by_its_body(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path).enrolled()
+    machine.seals(2)
+    log = machine.sense / "headers.log"
+    notes = [note for *_, note in decode_notes(log.read_bytes())]
+    slim = [
+        replace(n, batches=tuple(replace(b, header=b"", signature=b"") for b in n.batches))
+        if isinstance(n, Committed)
+        else n
+        for n in notes
+    ]
+    log.write_bytes(b"".join(map(encode_note, slim)))
+
+    rows = listed(machine, capsys)
+
+    assert [row["sealed_at"] for row in rows] == [machine.host.clock.wall_ns()] * 2
+    for segment in Path(machine.paths.outbox).iterdir():
+        segment.unlink()
+    assert [(row["sealed_at"], row["priority"]) for row in listed(machine, capsys)] == [
+        (None, "low")
+    ] * 2

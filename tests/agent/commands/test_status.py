@@ -7,6 +7,7 @@ from agent.commands.status import read_state
 from agent.identity import load_identity
 from runtime.files import FileLock
 from tests.agent.machine import Machine
+from tests.agent.sense.builders import a_batch
 
 FIELDS = {
     "agent",
@@ -113,3 +114,18 @@ def test_files_that_are_no_segments_are_not_counted_and_no_error(tmp_path: Path)
         (Path(machine.paths.outbox) / name).write_bytes(b"12345")
 
     assert read_state(machine.settings)["outbox_bytes"] == 0
+
+
+def test_what_was_evicted_and_declared_is_not_owed(tmp_path: Path) -> None:
+    machine = Machine(tmp_path).enrolled()
+    outbox, sealer = machine.outbox(), machine.host.sealer()
+    outbox.open(machine.host.key.public)
+    for _ in range(90):
+        outbox.commit([a_batch(sealer, padding=60_000)], {}, 1)
+    owed = outbox.owed
+    outbox.close()
+
+    state = read_state(machine.settings)
+
+    assert 0 < owed < 90
+    assert (state["batches_kept"], state["batches_owed"]) == (owed, owed)
