@@ -106,6 +106,7 @@ class Content:
         self._verified_at: int | None = None
         self._tier: Freshness | None = None
         self._has_looked = False
+        self._look_at = 0
         self._last_refusal = ("", "")
         self._index: MappedIndex = NO_INDICATORS
 
@@ -168,7 +169,7 @@ class Content:
         now = self._clock.boot_ns()
         if self._check is not None:
             return now
-        wanted = [now + _LOOK_NS]
+        wanted = [self._look_at]
         if self._update is not None:
             wanted.append(self._update.deadline or now)
         elif self._is_online and self._next_at is not None:
@@ -333,6 +334,7 @@ class Content:
 
     def _look(self) -> list[Record]:
         """Return a health record if freshness is not what it was."""
+        self._look_at = self._clock.boot_ns() + _LOOK_NS
         found = self.stamp()
         tier = None if found is None else found.freshness
         if tier is self._tier and self._has_looked:

@@ -211,6 +211,23 @@ def test_a_host_that_is_offline_asks_for_nothing(tmp_path: Path) -> None:
     assert host.mirror.asked == []
 
 
+def test_content_that_grows_old_on_a_silent_host_is_told_of_once(tmp_path: Path) -> None:
+    host, _ = a_host(tmp_path, 7)
+    host.refresh()
+    host.trusted_ahead = 400 * 86_400 * NS_PER_S
+    told: list[Record] = []
+
+    # As the loop does: nothing but the time it asked for is a reason to look.
+    for _ in range(5):
+        due = host.desk.due()
+        assert due is not None
+        host.clock.boot = max(due, host.clock.boot)
+        assert host.is_busy()
+        told += host.desk.poll()
+
+    assert states(told) == [HealthState.DEGRADED]
+
+
 def test_the_same_bundle_under_newer_signatures_only_moves_the_expiry(tmp_path: Path) -> None:
     host, _ = a_host(tmp_path, 7)
     host.refresh()
