@@ -133,6 +133,7 @@ class Sense:
         self._unsaved: list[SealedBatch] = []
         self._unsaved_cursors: dict[str, bytes] = {}
         self._retry_at = 0
+        self._damaged: dict[SegmentId, None] = {}
         self._examine_at = 0
         self._retry_s = STORE_RETRY_S_FIRST
         self._sealed_at = 0
@@ -258,6 +259,7 @@ class Sense:
                     self._p.door.serve(descriptor)
         self._poll_sensors(ready)
         self._poll_content(ready)
+        self._examine_if_due()
         self._seal_if_due()
 
     def _watch(self) -> None:
@@ -296,6 +298,8 @@ class Sense:
             due += [d for s in self._p.sensors.values() if (d := s.due()) is not None]
         if self._p.content is not None and (content_due := self._p.content.due()) is not None:
             due.append(content_due)
+        if self._damaged:
+            due.append(self._examine_at)
         return min(due)
 
     def _is_blocked(self) -> bool:
@@ -512,18 +516,29 @@ class Sense:
 
     def _take_damage(self, frame: Damaged) -> None:
         segment = SegmentId.parse(frame.segment)
+        if any(item.segment == segment for item in self._p.outbox.visible()):
+            self._damaged[segment] = None
+        self._examine_if_due()
+
+    def _examine_if_due(self) -> None:
+        """Look at one segment that was called damaged.
+
+        Reading it back takes time, so whoever cries damage is heard now and then. Nothing that was
+        cried is forgotten: what lies damaged is a gap until it is stated.
+        """
         now = self._clock.boot_ns()
-        if now < self._examine_at:
+        if not self._damaged or now < self._examine_at:
             return
-        # Reading a segment back takes time, so whoever cries damage is heard now and then.
         self._examine_at = now + EXAMINE_S * NS_PER_S
+        segment = next(iter(self._damaged))
+        del self._damaged[segment]
         try:
             count = self._p.outbox.examine(segment)
         except OutboxError as error:
             log.warning("segment not examined", reason=str(error))
             return
         if count:
-            log.warning("batches damaged on disk", segment=frame.segment, batches=count)
+            log.warning("batches damaged on disk", segment=str(segment), batches=count)
 
     def _sign(self, frame: SignRequest) -> None:
         assert self._p.door is not None  # noqa: S101  (frames come through it)

@@ -895,6 +895,32 @@ def test_whoever_cries_damage_is_heard_every_ten_seconds(
     case.loop.crash()
 
 
+def test_every_segment_called_damaged_is_looked_at_in_its_turn(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for severity in (Severity.LOW, Severity.HIGH):
+        case.source.append(numbered(0, severity))
+    case.loop.go(31)
+    names = {str(item.segment) for item in case.loop.outbox.visible()}
+    looked: list[str] = []
+
+    def examine(segment: object) -> int:
+        looked.append(str(segment))
+        return 0
+
+    monkeypatch.setattr(case.loop.outbox, "examine", examine)
+    visitor = case.knock()
+
+    visitor.send(*[frames.Damaged(name) for name in sorted(names)])
+    assert len(looked) == 1
+    case.loop.go(len(names) * EXAMINE_S)
+
+    assert len(names) > 1
+    assert sorted(looked) == sorted(names)
+    visitor.close()
+    case.loop.crash()
+
+
 def test_a_batch_found_damaged_is_declared_and_the_rest_stays_owed(case: Case) -> None:
     for n in range(3):
         case.source.append(numbered(n))
