@@ -153,6 +153,7 @@ class Sense:
             CheckpointFrame: self._take_checkpoint,
             MetricsWanted: self._send_metrics,
         }
+        self._is_linked = False
         self.is_stopping = False
 
     # -- life ------------------------------------------------------------------------------------
@@ -257,6 +258,9 @@ class Sense:
             for descriptor in self._p.door.writable():
                 if descriptor in ready:
                     self._p.door.serve(descriptor)
+            if self._is_linked and not self._p.door.has_visitor:
+                # What the visitor said of the uplink left with it.
+                self._take_uplink(Uplink(is_online=False))
         self._poll_sensors(ready)
         self._poll_content(ready)
         self._examine_if_due()
@@ -487,6 +491,7 @@ class Sense:
             raise DoorError("the two halves are too many versions apart")
 
     def _take_uplink(self, frame: Uplink) -> None:
+        self._is_linked = frame.is_online
         self._open.is_online = frame.is_online
         if self._p.content is not None:
             self._p.content.online(is_online=frame.is_online)

@@ -101,9 +101,15 @@ class OutboxReader:
         for file in self._files.values():
             file.offset = 0
 
+    def resume(self, epoch: bytes, seq: int) -> None:
+        """Begin again where the collector stands in an epoch; of others it has what it said."""
+        for file in self._files.values():
+            file.offset = 0
+        self._floor[epoch] = seq
+
     def skip_below(self, epoch: bytes, seq: int) -> None:
         """Leave out batches of an epoch before ``seq``: the collector has them."""
-        self._floor[epoch] = seq
+        self._floor[epoch] = max(seq, self._floor.get(epoch, 0))
 
     def next(self) -> tuple[Pending | None, tuple[Damaged, ...]]:
         """Return the next batch, or None when all was read, and files found damaged."""

@@ -140,6 +140,8 @@ class Session:
         except WireError as error:
             raise Unreachable("the collector sent a receipt that is none") from error
         self._counts.receipts += 1
+        # Bodies are kept for a while after their receipt: they need not travel again.
+        self._reader.skip_below(receipt.epoch, receipt.seq + 1)
         self._settle(receipt)
         await self._door.send(ReceiptFrame(signed.payload, signed.signature, signed.key_id))
 
@@ -152,8 +154,7 @@ class Session:
 
     def _take_resume(self, resume: Resume) -> None:
         """The collector says where it stands: go on from there."""
-        self._reader.rewind()
-        self._reader.skip_below(resume.epoch, resume.seq)
+        self._reader.resume(resume.epoch, resume.seq)
         self._in_flight.clear()
         self._room.set()
         self._news.set()

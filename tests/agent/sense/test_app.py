@@ -1098,3 +1098,18 @@ def test_a_source_with_more_to_tell_is_read_although_time_passes(tmp_path: Path)
 
     assert sensor.polls == 3
     loop.stop()
+
+
+def test_what_a_visitor_said_of_the_uplink_leaves_with_it(tmp_path: Path) -> None:
+    host, desk = Host(), Desk()
+    loop = Loop(tmp_path, host=host, content=desk, is_open=True).start()
+    visitor = Visitor(loop)
+    visitor.send(frames.Uplink(is_online=True))
+
+    visitor.close()
+    loop.step(2)
+
+    assert desk.told == [True, False]
+    loop.step(3)
+    assert desk.told == [True, False]
+    loop.crash()

@@ -108,6 +108,25 @@ def test_what_the_collector_has_is_left_out_until_rewound(tmp_path: Path) -> Non
     both.reader.close()
 
 
+def test_a_resume_in_one_epoch_forgets_nothing_of_another(tmp_path: Path) -> None:
+    both = Both(tmp_path)
+    old = both.sealer.epoch
+    both.commit(LOW, LOW)
+    both.sealer = both.host.sealer(EpochStart(reason=EpochReason.CLEAN_START))
+    both.commit(LOW, LOW, LOW)
+    both.reader.skip_below(old, 3)
+    both.reader.skip_below(old, 2)
+    assert both.read() == [1, 2, 3]
+
+    both.reader.resume(both.sealer.epoch, 3)
+
+    assert both.read() == [3]
+    # A collector set back asks for what it lost.
+    both.reader.resume(both.sealer.epoch, 2)
+    assert both.read() == [2, 3]
+    both.reader.close()
+
+
 def test_damage_costs_the_damaged_batch_and_no_other(tmp_path: Path) -> None:
     both = Both(tmp_path)
     both.commit(LOW, LOW, LOW, LOW)

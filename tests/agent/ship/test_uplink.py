@@ -11,8 +11,8 @@ from agent.errors import Unreachable
 from agent.settings import UplinkSettings
 from agent.ship.uplink import Session, UplinkCounts, channel_options
 from proto import codec
-from proto.model import HintKind, Priority
-from proto.vedette.v1.envelope_pb2 import Hint, Refused, Reply, Resume
+from proto.model import EpochReason, EpochStart, HintKind, Priority
+from proto.vedette.v1.envelope_pb2 import Envelope, Hint, Refused, Reply, Resume
 from proto.vedette.v1.envelope_pb2 import HintKind as HintKindPb
 from proto.vedette.v1.envelope_pb2 import RefusedReason as RefusedReasonPb
 from tests.agent.ship.test_reader import Both
@@ -229,3 +229,25 @@ async def test_what_lies_behind_much_damage_is_sent_without_waiting_for_news(
         await with_session(collector, both, lambda: len(collector.taken) == 1)
 
     assert [sent.header for sent in collector.taken] == [batches[-1].header]
+
+
+async def test_what_was_receipted_does_not_travel_again_with_every_connection(
+    tmp_path: Path,
+) -> None:
+    """Bodies stay in the outbox for a while, those of an epoch that is over among them."""
+    both = Both(tmp_path)
+    old = both.commit(*[Priority.LOW] * 40)
+    both.sealer = both.host.sealer(EpochStart(reason=EpochReason.CLEAN_START))
+    new = both.commit(*[Priority.LOW] * 3)
+    async with FakeCollector() as collector:
+        collector.greeting = [
+            collector.receipt(Envelope(header=old[-1].header)),
+            collector.receipt(Envelope(header=new[0].header)),
+            Reply(resume=Resume(epoch=new[0].epoch, seq=2)),
+        ]
+        await with_session(
+            collector, both, lambda: [s.header for s in collector.taken[-1:]] == [new[-1].header]
+        )
+
+    # What was not receipted, and a little that went before the collector had spoken.
+    assert len(collector.taken) <= 3 * QUICK.window_batches_max
