@@ -112,14 +112,14 @@ def a_digest(state: CheckState = PASS, at: int = NOW) -> list[Record]:
 
 
 class Memory(sqlite3.Connection):
-    """A database in memory that is closed with its last user."""
+    """A database in memory that is closed with its last user, by whichever thread collects it."""
 
     def __del__(self) -> None:
         self.close()
 
 
 def a_database() -> sqlite3.Connection:
-    db = sqlite3.connect(":memory:", factory=Memory)
+    db = sqlite3.connect(":memory:", factory=Memory, check_same_thread=False)
     db.executescript(SCHEMA)
     return db
 
