@@ -16,8 +16,10 @@ from runtime.errors import Fault, VedetteError
 CAPABILITIES = {
     "dac_read_search": 2,
     "net_admin": 12,
+    "net_raw": 13,
     "sys_ptrace": 19,
     "sys_admin": 21,
+    "audit_control": 30,
     "audit_read": 37,
 }
 _PR_SET_KEEPCAPS = 8

@@ -48,6 +48,9 @@ _ENTITY_MEMBERS: Mapping[type, str] = {
     model.Login: "login",
     model.LogLine: "log",
     model.Setting: "setting",
+    model.DnsMessage: "dns",
+    model.Persistence: "persistence",
+    model.Container: "container",
 }
 _RECORD_MEMBERS: Mapping[type, str] = {
     model.Finding: "finding",

@@ -150,6 +150,20 @@ class ObservationKind(enum.Enum):
     PACKAGE_SEEN = "package_seen"
     PACKAGE_INSTALLED = "package_installed"
     PACKAGE_REMOVED = "package_removed"
+    PROCESS_EXEC_FAILED = "process_exec_failed"
+    DNS_QUERY = "dns_query"
+    DNS_ANSWER = "dns_answer"
+    LOGIN_BURST = "login_burst"
+    LOGIN_NEW_KEY = "login_new_key"
+    LOGIN_NEW_SUDOER = "login_new_sudoer"
+    ACCOUNT_SEEN = "account_seen"
+    ACCOUNT_ADDED = "account_added"
+    ACCOUNT_CHANGED = "account_changed"
+    ACCOUNT_REMOVED = "account_removed"
+    PERSISTENCE_SEEN = "persistence_seen"
+    PERSISTENCE_ADDED = "persistence_added"
+    PERSISTENCE_CHANGED = "persistence_changed"
+    PERSISTENCE_REMOVED = "persistence_removed"
 
 
 class Change(enum.Enum):
@@ -342,6 +356,9 @@ class Process(Struct, frozen=True, tag_field="type", tag="process"):
     container: Label | UnsetType | None = UNSET
     unit: Label | UnsetType | None = UNSET
     caveats: Annotated[tuple[Label, ...], Meta(max_length=16)] = ()
+    script: Text | UnsetType | None = UNSET
+    script_sha256: Hash32 | UnsetType | None = UNSET
+    login_user: User | UnsetType | None = UNSET
 
 
 class File(Struct, frozen=True, tag_field="type", tag="file"):
@@ -397,7 +414,61 @@ class Setting(Struct, frozen=True, tag_field="type", tag="setting"):
     origin: Label = ""
 
 
-Thing = Process | File | Endpoint | User | Package | Login | LogLine | Setting
+class DnsMessage(Struct, frozen=True, tag_field="type", tag="dns"):
+    """A name that was asked for, and in an answer what came back, as text.
+
+    ``qtype`` and ``code`` are mnemonics (``AAAA``, ``NXDOMAIN``); ``code`` is ``None`` for a query.
+    ``endpoint`` is the resolver's side as this host saw it.
+    """
+
+    name: Text
+    qtype: Label
+    code: Label | UnsetType | None = UNSET
+    answers: Annotated[tuple[Text, ...], Meta(max_length=64)] = ()
+    endpoint: Endpoint | UnsetType | None = UNSET
+
+
+class Persistence(Struct, frozen=True, tag_field="type", tag="persistence"):
+    """One entry by which something is run, trusted or privileged without being asked again.
+
+    ``mechanism`` says how (``cron``, ``systemd_unit``, ``authorized_key``, ``suid_file``, ...),
+    ``name`` which one within ``path``, and ``value`` what it runs or grants.
+    """
+
+    mechanism: Label
+    name: Label
+    path: Text
+    value: Text | UnsetType | None = UNSET
+    user: User | UnsetType | None = UNSET
+    sha256: Hash32 | UnsetType | None = UNSET
+    package: Label | UnsetType | None = UNSET
+    caveats: Annotated[tuple[Label, ...], Meta(max_length=16)] = ()
+
+
+class Container(Struct, frozen=True, tag_field="type", tag="container"):
+    """A container as the host's control groups show it; a runtime is asked only where allowed."""
+
+    id: Label
+    runtime: Label
+    name: Label | UnsetType | None = UNSET
+    image: Label | UnsetType | None = UNSET
+    unit: Label | UnsetType | None = UNSET
+    processes: int = 0
+
+
+Thing = (
+    Process
+    | File
+    | Endpoint
+    | User
+    | Package
+    | Login
+    | LogLine
+    | Setting
+    | DnsMessage
+    | Persistence
+    | Container
+)
 
 
 class Entity(Struct, frozen=True):

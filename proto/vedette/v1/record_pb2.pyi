@@ -234,6 +234,20 @@ class _ObservationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Obser
     OBSERVATION_KIND_PACKAGE_SEEN: _ObservationKind.ValueType  # 13
     OBSERVATION_KIND_PACKAGE_INSTALLED: _ObservationKind.ValueType  # 14
     OBSERVATION_KIND_PACKAGE_REMOVED: _ObservationKind.ValueType  # 15
+    OBSERVATION_KIND_PROCESS_EXEC_FAILED: _ObservationKind.ValueType  # 16
+    OBSERVATION_KIND_DNS_QUERY: _ObservationKind.ValueType  # 17
+    OBSERVATION_KIND_DNS_ANSWER: _ObservationKind.ValueType  # 18
+    OBSERVATION_KIND_LOGIN_BURST: _ObservationKind.ValueType  # 19
+    OBSERVATION_KIND_LOGIN_NEW_KEY: _ObservationKind.ValueType  # 20
+    OBSERVATION_KIND_LOGIN_NEW_SUDOER: _ObservationKind.ValueType  # 21
+    OBSERVATION_KIND_ACCOUNT_SEEN: _ObservationKind.ValueType  # 22
+    OBSERVATION_KIND_ACCOUNT_ADDED: _ObservationKind.ValueType  # 23
+    OBSERVATION_KIND_ACCOUNT_CHANGED: _ObservationKind.ValueType  # 24
+    OBSERVATION_KIND_ACCOUNT_REMOVED: _ObservationKind.ValueType  # 25
+    OBSERVATION_KIND_PERSISTENCE_SEEN: _ObservationKind.ValueType  # 26
+    OBSERVATION_KIND_PERSISTENCE_ADDED: _ObservationKind.ValueType  # 27
+    OBSERVATION_KIND_PERSISTENCE_CHANGED: _ObservationKind.ValueType  # 28
+    OBSERVATION_KIND_PERSISTENCE_REMOVED: _ObservationKind.ValueType  # 29
 
 class ObservationKind(_ObservationKind, metaclass=_ObservationKindEnumTypeWrapper): ...
 
@@ -253,6 +267,20 @@ OBSERVATION_KIND_LOG_LINE: ObservationKind.ValueType  # 12
 OBSERVATION_KIND_PACKAGE_SEEN: ObservationKind.ValueType  # 13
 OBSERVATION_KIND_PACKAGE_INSTALLED: ObservationKind.ValueType  # 14
 OBSERVATION_KIND_PACKAGE_REMOVED: ObservationKind.ValueType  # 15
+OBSERVATION_KIND_PROCESS_EXEC_FAILED: ObservationKind.ValueType  # 16
+OBSERVATION_KIND_DNS_QUERY: ObservationKind.ValueType  # 17
+OBSERVATION_KIND_DNS_ANSWER: ObservationKind.ValueType  # 18
+OBSERVATION_KIND_LOGIN_BURST: ObservationKind.ValueType  # 19
+OBSERVATION_KIND_LOGIN_NEW_KEY: ObservationKind.ValueType  # 20
+OBSERVATION_KIND_LOGIN_NEW_SUDOER: ObservationKind.ValueType  # 21
+OBSERVATION_KIND_ACCOUNT_SEEN: ObservationKind.ValueType  # 22
+OBSERVATION_KIND_ACCOUNT_ADDED: ObservationKind.ValueType  # 23
+OBSERVATION_KIND_ACCOUNT_CHANGED: ObservationKind.ValueType  # 24
+OBSERVATION_KIND_ACCOUNT_REMOVED: ObservationKind.ValueType  # 25
+OBSERVATION_KIND_PERSISTENCE_SEEN: ObservationKind.ValueType  # 26
+OBSERVATION_KIND_PERSISTENCE_ADDED: ObservationKind.ValueType  # 27
+OBSERVATION_KIND_PERSISTENCE_CHANGED: ObservationKind.ValueType  # 28
+OBSERVATION_KIND_PERSISTENCE_REMOVED: ObservationKind.ValueType  # 29
 Global___ObservationKind: _TypeAlias = ObservationKind  # noqa: Y015
 
 class _HealthState:
@@ -651,6 +679,9 @@ class Process(_message.Message):
     CONTAINER_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     CAVEATS_FIELD_NUMBER: _builtins.int
+    SCRIPT_FIELD_NUMBER: _builtins.int
+    SCRIPT_SHA256_FIELD_NUMBER: _builtins.int
+    LOGIN_USER_FIELD_NUMBER: _builtins.int
     NULL_FIELDS_FIELD_NUMBER: _builtins.int
     boot_id: _builtins.bytes
     pid: _builtins.int
@@ -666,6 +697,9 @@ class Process(_message.Message):
     tty: _builtins.str
     container: _builtins.str
     unit: _builtins.str
+    script: _builtins.str
+    """What an interpreter was given to run, and who had logged in (the audit login user)."""
+    script_sha256: _builtins.bytes
     @_builtins.property
     def argv(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -676,6 +710,8 @@ class Process(_message.Message):
     def caveats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why a value may be wrong or missing: "racy", "changed", "deleted", "foreign pid namespace"."""
 
+    @_builtins.property
+    def login_user(self) -> Global___User: ...
     @_builtins.property
     def null_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
@@ -698,11 +734,14 @@ class Process(_message.Message):
         container: _builtins.str | None = ...,
         unit: _builtins.str | None = ...,
         caveats: _abc.Iterable[_builtins.str] | None = ...,
+        script: _builtins.str | None = ...,
+        script_sha256: _builtins.bytes | None = ...,
+        login_user: Global___User | None = ...,
         null_fields: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_container", b"_container", "_cwd", b"_cwd", "_effective_user", b"_effective_user", "_exe", b"_exe", "_name", b"_name", "_package", b"_package", "_ppid", b"_ppid", "_session", b"_session", "_sha256", b"_sha256", "_tty", b"_tty", "_unit", b"_unit", "_user", b"_user", "container", b"container", "cwd", b"cwd", "effective_user", b"effective_user", "exe", b"exe", "name", b"name", "package", b"package", "ppid", b"ppid", "session", b"session", "sha256", b"sha256", "tty", b"tty", "unit", b"unit", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_container", b"_container", "_cwd", b"_cwd", "_effective_user", b"_effective_user", "_exe", b"_exe", "_login_user", b"_login_user", "_name", b"_name", "_package", b"_package", "_ppid", b"_ppid", "_script", b"_script", "_script_sha256", b"_script_sha256", "_session", b"_session", "_sha256", b"_sha256", "_tty", b"_tty", "_unit", b"_unit", "_user", b"_user", "container", b"container", "cwd", b"cwd", "effective_user", b"effective_user", "exe", b"exe", "login_user", b"login_user", "name", b"name", "package", b"package", "ppid", b"ppid", "script", b"script", "script_sha256", b"script_sha256", "session", b"session", "sha256", b"sha256", "tty", b"tty", "unit", b"unit", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_container", b"_container", "_cwd", b"_cwd", "_effective_user", b"_effective_user", "_exe", b"_exe", "_name", b"_name", "_package", b"_package", "_ppid", b"_ppid", "_session", b"_session", "_sha256", b"_sha256", "_tty", b"_tty", "_unit", b"_unit", "_user", b"_user", "argv", b"argv", "boot_id", b"boot_id", "caveats", b"caveats", "container", b"container", "cwd", b"cwd", "effective_user", b"effective_user", "exe", b"exe", "name", b"name", "null_fields", b"null_fields", "package", b"package", "pid", b"pid", "ppid", b"ppid", "session", b"session", "sha256", b"sha256", "start", b"start", "tty", b"tty", "unit", b"unit", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_container", b"_container", "_cwd", b"_cwd", "_effective_user", b"_effective_user", "_exe", b"_exe", "_login_user", b"_login_user", "_name", b"_name", "_package", b"_package", "_ppid", b"_ppid", "_script", b"_script", "_script_sha256", b"_script_sha256", "_session", b"_session", "_sha256", b"_sha256", "_tty", b"_tty", "_unit", b"_unit", "_user", b"_user", "argv", b"argv", "boot_id", b"boot_id", "caveats", b"caveats", "container", b"container", "cwd", b"cwd", "effective_user", b"effective_user", "exe", b"exe", "login_user", b"login_user", "name", b"name", "null_fields", b"null_fields", "package", b"package", "pid", b"pid", "ppid", b"ppid", "script", b"script", "script_sha256", b"script_sha256", "session", b"session", "sha256", b"sha256", "start", b"start", "tty", b"tty", "unit", b"unit", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__container: _TypeAlias = _typing.Literal["container"]  # noqa: Y015
     _WhichOneofArgType__container: _TypeAlias = _typing.Literal["_container", b"_container"]  # noqa: Y015
@@ -712,12 +751,18 @@ class Process(_message.Message):
     _WhichOneofArgType__effective_user: _TypeAlias = _typing.Literal["_effective_user", b"_effective_user"]  # noqa: Y015
     _WhichOneofReturnType__exe: _TypeAlias = _typing.Literal["exe"]  # noqa: Y015
     _WhichOneofArgType__exe: _TypeAlias = _typing.Literal["_exe", b"_exe"]  # noqa: Y015
+    _WhichOneofReturnType__login_user: _TypeAlias = _typing.Literal["login_user"]  # noqa: Y015
+    _WhichOneofArgType__login_user: _TypeAlias = _typing.Literal["_login_user", b"_login_user"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
     _WhichOneofReturnType__package: _TypeAlias = _typing.Literal["package"]  # noqa: Y015
     _WhichOneofArgType__package: _TypeAlias = _typing.Literal["_package", b"_package"]  # noqa: Y015
     _WhichOneofReturnType__ppid: _TypeAlias = _typing.Literal["ppid"]  # noqa: Y015
     _WhichOneofArgType__ppid: _TypeAlias = _typing.Literal["_ppid", b"_ppid"]  # noqa: Y015
+    _WhichOneofReturnType__script: _TypeAlias = _typing.Literal["script"]  # noqa: Y015
+    _WhichOneofArgType__script: _TypeAlias = _typing.Literal["_script", b"_script"]  # noqa: Y015
+    _WhichOneofReturnType__script_sha256: _TypeAlias = _typing.Literal["script_sha256"]  # noqa: Y015
+    _WhichOneofArgType__script_sha256: _TypeAlias = _typing.Literal["_script_sha256", b"_script_sha256"]  # noqa: Y015
     _WhichOneofReturnType__session: _TypeAlias = _typing.Literal["session"]  # noqa: Y015
     _WhichOneofArgType__session: _TypeAlias = _typing.Literal["_session", b"_session"]  # noqa: Y015
     _WhichOneofReturnType__sha256: _TypeAlias = _typing.Literal["sha256"]  # noqa: Y015
@@ -737,11 +782,17 @@ class Process(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__exe) -> _WhichOneofReturnType__exe | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__login_user) -> _WhichOneofReturnType__login_user | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__package) -> _WhichOneofReturnType__package | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ppid) -> _WhichOneofReturnType__ppid | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__script) -> _WhichOneofReturnType__script | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__script_sha256) -> _WhichOneofReturnType__script_sha256 | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__session) -> _WhichOneofReturnType__session | None: ...
     @_typing.overload
@@ -962,6 +1013,9 @@ class Entity(_message.Message):
     LOGIN_FIELD_NUMBER: _builtins.int
     LOG_FIELD_NUMBER: _builtins.int
     SETTING_FIELD_NUMBER: _builtins.int
+    DNS_FIELD_NUMBER: _builtins.int
+    PERSISTENCE_FIELD_NUMBER: _builtins.int
+    CONTAINER_FIELD_NUMBER: _builtins.int
     role: Global___Role.ValueType
     @_builtins.property
     def process(self) -> Global___Process: ...
@@ -979,6 +1033,12 @@ class Entity(_message.Message):
     def log(self) -> Global___LogLine: ...
     @_builtins.property
     def setting(self) -> Global___Setting: ...
+    @_builtins.property
+    def dns(self) -> Global___DnsMessage: ...
+    @_builtins.property
+    def persistence(self) -> Global___Persistence: ...
+    @_builtins.property
+    def container(self) -> Global___Container: ...
     def __init__(
         self,
         *,
@@ -991,12 +1051,15 @@ class Entity(_message.Message):
         login: Global___Login | None = ...,
         log: Global___LogLine | None = ...,
         setting: Global___Setting | None = ...,
+        dns: Global___DnsMessage | None = ...,
+        persistence: Global___Persistence | None = ...,
+        container: Global___Container | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "file", b"file", "log", b"log", "login", b"login", "package", b"package", "process", b"process", "setting", b"setting", "user", b"user", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["container", b"container", "dns", b"dns", "endpoint", b"endpoint", "file", b"file", "log", b"log", "login", b"login", "package", b"package", "persistence", b"persistence", "process", b"process", "setting", b"setting", "user", b"user", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "file", b"file", "log", b"log", "login", b"login", "package", b"package", "process", b"process", "role", b"role", "setting", b"setting", "user", b"user", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["container", b"container", "dns", b"dns", "endpoint", b"endpoint", "file", b"file", "log", b"log", "login", b"login", "package", b"package", "persistence", b"persistence", "process", b"process", "role", b"role", "setting", b"setting", "user", b"user", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["process", "file", "endpoint", "user", "package", "login", "log", "setting"]  # noqa: Y015
+    _WhichOneofReturnType_value: _TypeAlias = _typing.Literal["process", "file", "endpoint", "user", "package", "login", "log", "setting", "dns", "persistence", "container"]  # noqa: Y015
     _WhichOneofArgType_value: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_value) -> _WhichOneofReturnType_value | None: ...
 
@@ -1034,6 +1097,166 @@ class Setting(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
 
 Global___Setting: _TypeAlias = Setting  # noqa: Y015
+
+@_typing.final
+class DnsMessage(_message.Message):
+    """A name that was asked for, and with an answer what was answered: addresses and names as text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    QTYPE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    NULL_FIELDS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    qtype: _builtins.str
+    code: _builtins.str
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def endpoint(self) -> Global___Endpoint: ...
+    @_builtins.property
+    def null_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        qtype: _builtins.str = ...,
+        code: _builtins.str | None = ...,
+        answers: _abc.Iterable[_builtins.str] | None = ...,
+        endpoint: Global___Endpoint | None = ...,
+        null_fields: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "_endpoint", b"_endpoint", "code", b"code", "endpoint", b"endpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_code", b"_code", "_endpoint", b"_endpoint", "answers", b"answers", "code", b"code", "endpoint", b"endpoint", "name", b"name", "null_fields", b"null_fields", "qtype", b"qtype"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__code: _TypeAlias = _typing.Literal["code"]  # noqa: Y015
+    _WhichOneofArgType__code: _TypeAlias = _typing.Literal["_code", b"_code"]  # noqa: Y015
+    _WhichOneofReturnType__endpoint: _TypeAlias = _typing.Literal["endpoint"]  # noqa: Y015
+    _WhichOneofArgType__endpoint: _TypeAlias = _typing.Literal["_endpoint", b"_endpoint"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__code) -> _WhichOneofReturnType__code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__endpoint) -> _WhichOneofReturnType__endpoint | None: ...
+
+Global___DnsMessage: _TypeAlias = DnsMessage  # noqa: Y015
+
+@_typing.final
+class Persistence(_message.Message):
+    """One entry by which something on a host is run, trusted or privileged without being asked again:
+    a cron line, a unit, a key that may log in, a kernel module, a set-user-id file.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MECHANISM_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    PACKAGE_FIELD_NUMBER: _builtins.int
+    CAVEATS_FIELD_NUMBER: _builtins.int
+    NULL_FIELDS_FIELD_NUMBER: _builtins.int
+    mechanism: _builtins.str
+    name: _builtins.str
+    path: _builtins.str
+    value: _builtins.str
+    sha256: _builtins.bytes
+    package: _builtins.str
+    @_builtins.property
+    def user(self) -> Global___User: ...
+    @_builtins.property
+    def caveats(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def null_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        mechanism: _builtins.str = ...,
+        name: _builtins.str = ...,
+        path: _builtins.str = ...,
+        value: _builtins.str | None = ...,
+        user: Global___User | None = ...,
+        sha256: _builtins.bytes | None = ...,
+        package: _builtins.str | None = ...,
+        caveats: _abc.Iterable[_builtins.str] | None = ...,
+        null_fields: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_package", b"_package", "_sha256", b"_sha256", "_user", b"_user", "_value", b"_value", "package", b"package", "sha256", b"sha256", "user", b"user", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_package", b"_package", "_sha256", b"_sha256", "_user", b"_user", "_value", b"_value", "caveats", b"caveats", "mechanism", b"mechanism", "name", b"name", "null_fields", b"null_fields", "package", b"package", "path", b"path", "sha256", b"sha256", "user", b"user", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__package: _TypeAlias = _typing.Literal["package"]  # noqa: Y015
+    _WhichOneofArgType__package: _TypeAlias = _typing.Literal["_package", b"_package"]  # noqa: Y015
+    _WhichOneofReturnType__sha256: _TypeAlias = _typing.Literal["sha256"]  # noqa: Y015
+    _WhichOneofArgType__sha256: _TypeAlias = _typing.Literal["_sha256", b"_sha256"]  # noqa: Y015
+    _WhichOneofReturnType__user: _TypeAlias = _typing.Literal["user"]  # noqa: Y015
+    _WhichOneofArgType__user: _TypeAlias = _typing.Literal["_user", b"_user"]  # noqa: Y015
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__package) -> _WhichOneofReturnType__package | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sha256) -> _WhichOneofReturnType__sha256 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__user) -> _WhichOneofReturnType__user | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
+
+Global___Persistence: _TypeAlias = Persistence  # noqa: Y015
+
+@_typing.final
+class Container(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    RUNTIME_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
+    NULL_FIELDS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    runtime: _builtins.str
+    name: _builtins.str
+    image: _builtins.str
+    unit: _builtins.str
+    processes: _builtins.int
+    @_builtins.property
+    def null_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        runtime: _builtins.str = ...,
+        name: _builtins.str | None = ...,
+        image: _builtins.str | None = ...,
+        unit: _builtins.str | None = ...,
+        processes: _builtins.int = ...,
+        null_fields: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_image", b"_image", "_name", b"_name", "_unit", b"_unit", "image", b"image", "name", b"name", "unit", b"unit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_image", b"_image", "_name", b"_name", "_unit", b"_unit", "id", b"id", "image", b"image", "name", b"name", "null_fields", b"null_fields", "processes", b"processes", "runtime", b"runtime", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__image: _TypeAlias = _typing.Literal["image"]  # noqa: Y015
+    _WhichOneofArgType__image: _TypeAlias = _typing.Literal["_image", b"_image"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__unit: _TypeAlias = _typing.Literal["unit"]  # noqa: Y015
+    _WhichOneofArgType__unit: _TypeAlias = _typing.Literal["_unit", b"_unit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__image) -> _WhichOneofReturnType__image | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unit) -> _WhichOneofReturnType__unit | None: ...
+
+Global___Container: _TypeAlias = Container  # noqa: Y015
 
 @_typing.final
 class Argument(_message.Message):
