@@ -324,7 +324,10 @@ class User(Struct, frozen=True, tag_field="type", tag="user"):
 
 
 class Login(Struct, frozen=True, tag_field="type", tag="login"):
-    """A login session or an attempt at one."""
+    """A login session or an attempt at one, or many: ``attempts`` over so many ``accounts``.
+
+    ``fingerprint`` is of the key that was shown, as the service writes it (``SHA256:...``).
+    """
 
     session: int | UnsetType | None = UNSET
     tty: Label | UnsetType | None = UNSET
@@ -334,6 +337,9 @@ class Login(Struct, frozen=True, tag_field="type", tag="login"):
     user: User | UnsetType | None = UNSET
     remote_port: int | UnsetType | None = UNSET
     service: Label | UnsetType | None = UNSET
+    fingerprint: Label | UnsetType | None = UNSET
+    attempts: int | UnsetType | None = UNSET
+    accounts: int | UnsetType | None = UNSET
 
 
 class Process(Struct, frozen=True, tag_field="type", tag="process"):

@@ -594,6 +594,9 @@ class Login(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     REMOTE_PORT_FIELD_NUMBER: _builtins.int
     SERVICE_FIELD_NUMBER: _builtins.int
+    FINGERPRINT_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
     NULL_FIELDS_FIELD_NUMBER: _builtins.int
     session: _builtins.int
     tty: _builtins.str
@@ -602,6 +605,11 @@ class Login(_message.Message):
     outcome: _builtins.str
     remote_port: _builtins.int
     service: _builtins.str
+    fingerprint: _builtins.str
+    """Of the key that was shown, as the service writes it (SHA256:...)."""
+    attempts: _builtins.int
+    """How many attempts this stands for, and over how many distinct accounts."""
+    accounts: _builtins.int
     @_builtins.property
     def user(self) -> Global___User: ...
     @_builtins.property
@@ -617,12 +625,21 @@ class Login(_message.Message):
         user: Global___User | None = ...,
         remote_port: _builtins.int | None = ...,
         service: _builtins.str | None = ...,
+        fingerprint: _builtins.str | None = ...,
+        attempts: _builtins.int | None = ...,
+        accounts: _builtins.int | None = ...,
         null_fields: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_method", b"_method", "_outcome", b"_outcome", "_remote_address", b"_remote_address", "_remote_port", b"_remote_port", "_service", b"_service", "_session", b"_session", "_tty", b"_tty", "_user", b"_user", "method", b"method", "outcome", b"outcome", "remote_address", b"remote_address", "remote_port", b"remote_port", "service", b"service", "session", b"session", "tty", b"tty", "user", b"user"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accounts", b"_accounts", "_attempts", b"_attempts", "_fingerprint", b"_fingerprint", "_method", b"_method", "_outcome", b"_outcome", "_remote_address", b"_remote_address", "_remote_port", b"_remote_port", "_service", b"_service", "_session", b"_session", "_tty", b"_tty", "_user", b"_user", "accounts", b"accounts", "attempts", b"attempts", "fingerprint", b"fingerprint", "method", b"method", "outcome", b"outcome", "remote_address", b"remote_address", "remote_port", b"remote_port", "service", b"service", "session", b"session", "tty", b"tty", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_method", b"_method", "_outcome", b"_outcome", "_remote_address", b"_remote_address", "_remote_port", b"_remote_port", "_service", b"_service", "_session", b"_session", "_tty", b"_tty", "_user", b"_user", "method", b"method", "null_fields", b"null_fields", "outcome", b"outcome", "remote_address", b"remote_address", "remote_port", b"remote_port", "service", b"service", "session", b"session", "tty", b"tty", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accounts", b"_accounts", "_attempts", b"_attempts", "_fingerprint", b"_fingerprint", "_method", b"_method", "_outcome", b"_outcome", "_remote_address", b"_remote_address", "_remote_port", b"_remote_port", "_service", b"_service", "_session", b"_session", "_tty", b"_tty", "_user", b"_user", "accounts", b"accounts", "attempts", b"attempts", "fingerprint", b"fingerprint", "method", b"method", "null_fields", b"null_fields", "outcome", b"outcome", "remote_address", b"remote_address", "remote_port", b"remote_port", "service", b"service", "session", b"session", "tty", b"tty", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__accounts: _TypeAlias = _typing.Literal["accounts"]  # noqa: Y015
+    _WhichOneofArgType__accounts: _TypeAlias = _typing.Literal["_accounts", b"_accounts"]  # noqa: Y015
+    _WhichOneofReturnType__attempts: _TypeAlias = _typing.Literal["attempts"]  # noqa: Y015
+    _WhichOneofArgType__attempts: _TypeAlias = _typing.Literal["_attempts", b"_attempts"]  # noqa: Y015
+    _WhichOneofReturnType__fingerprint: _TypeAlias = _typing.Literal["fingerprint"]  # noqa: Y015
+    _WhichOneofArgType__fingerprint: _TypeAlias = _typing.Literal["_fingerprint", b"_fingerprint"]  # noqa: Y015
     _WhichOneofReturnType__method: _TypeAlias = _typing.Literal["method"]  # noqa: Y015
     _WhichOneofArgType__method: _TypeAlias = _typing.Literal["_method", b"_method"]  # noqa: Y015
     _WhichOneofReturnType__outcome: _TypeAlias = _typing.Literal["outcome"]  # noqa: Y015
@@ -639,6 +656,12 @@ class Login(_message.Message):
     _WhichOneofArgType__tty: _TypeAlias = _typing.Literal["_tty", b"_tty"]  # noqa: Y015
     _WhichOneofReturnType__user: _TypeAlias = _typing.Literal["user"]  # noqa: Y015
     _WhichOneofArgType__user: _TypeAlias = _typing.Literal["_user", b"_user"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accounts) -> _WhichOneofReturnType__accounts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attempts) -> _WhichOneofReturnType__attempts | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fingerprint) -> _WhichOneofReturnType__fingerprint | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__method) -> _WhichOneofReturnType__method | None: ...
     @_typing.overload
