@@ -394,13 +394,17 @@ class Endpoint(Struct, frozen=True, tag_field="type", tag="endpoint"):
 
 
 class Package(Struct, frozen=True, tag_field="type", tag="package"):
-    """An installed package; ``manager`` is deb, rpm, python or npm."""
+    """An installed package; ``manager`` is deb, rpm, python or npm.
+
+    ``path`` is the directory it is installed in, where a host may have several of one name.
+    """
 
     manager: Label
     name: Label
     version: Label
     architecture: Label = ""
     state: Label = ""
+    path: Text | None = None
 
 
 class LogLine(Struct, frozen=True, tag_field="type", tag="log"):

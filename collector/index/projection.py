@@ -46,8 +46,8 @@ CREATE TABLE incidents (
 ) WITHOUT ROWID;
 CREATE TABLE inventory (
     agent BLOB NOT NULL, manager TEXT NOT NULL, name TEXT NOT NULL, architecture TEXT NOT NULL,
-    version TEXT NOT NULL, observed_at INTEGER NOT NULL,
-    PRIMARY KEY (agent, manager, name, architecture)
+    path TEXT NOT NULL, version TEXT NOT NULL, observed_at INTEGER NOT NULL,
+    PRIMARY KEY (agent, manager, name, architecture, path)
 ) WITHOUT ROWID;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, agent BLOB NOT NULL, position INTEGER NOT NULL, place INTEGER NOT NULL,
@@ -175,14 +175,17 @@ def _take_inventory(db: sqlite3.Connection, batch: AdmittedBatch, item: Inventor
     package = item.item.value
     if not isinstance(package, Package):
         return
-    name = (batch.agent.bytes, package.manager, package.name, package.architecture)
+    agent = batch.agent.bytes
+    name = (agent, package.manager, package.name, package.architecture, package.path or "")
     if item.change is Change.REMOVED:
         db.execute(
-            "DELETE FROM inventory WHERE (agent, manager, name, architecture) = (?, ?, ?, ?)", name
+            "DELETE FROM inventory"
+            " WHERE (agent, manager, name, architecture, path) = (?, ?, ?, ?, ?)",
+            name,
         )
         return
     db.execute(
-        "INSERT OR REPLACE INTO inventory VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO inventory VALUES (?, ?, ?, ?, ?, ?, ?)",
         (*name, package.version, item.observed_at),
     )
 

@@ -970,11 +970,14 @@ class Package(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     ARCHITECTURE_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     manager: _builtins.str
     name: _builtins.str
     version: _builtins.str
     architecture: _builtins.str
     state: _builtins.str
+    path: _builtins.str
+    """The directory it is installed in, where a host may have several of one name."""
     def __init__(
         self,
         *,
@@ -983,12 +986,15 @@ class Package(_message.Message):
         version: _builtins.str = ...,
         architecture: _builtins.str = ...,
         state: _builtins.str = ...,
+        path: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_path", b"_path", "path", b"path"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["architecture", b"architecture", "manager", b"manager", "name", b"name", "state", b"state", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_path", b"_path", "architecture", b"architecture", "manager", b"manager", "name", b"name", "path", b"path", "state", b"state", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__path: _TypeAlias = _typing.Literal["path"]  # noqa: Y015
+    _WhichOneofArgType__path: _TypeAlias = _typing.Literal["_path", b"_path"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__path) -> _WhichOneofReturnType__path | None: ...
 
 Global___Package: _TypeAlias = Package  # noqa: Y015
 

@@ -52,8 +52,10 @@ def an_incident(revision: int, **changes: object) -> Incident:
     return Incident(**(values | changes))  # type: ignore[arg-type]
 
 
-def a_package(version: str, change: Change = Change.PRESENT) -> InventoryItem:
-    package = Package("deb", "openssl", version, "amd64")
+def a_package(
+    version: str, change: Change = Change.PRESENT, path: str | None = None
+) -> InventoryItem:
+    package = Package("deb", "openssl", version, "amd64", path=path)
     return InventoryItem(
         change, Entity(Role.RELATED, package), 5, Source("packages", "dpkg", "all")
     )
@@ -124,6 +126,15 @@ def test_inventory_follows_what_came_and_went() -> None:
     INDEX.apply(db, an_admitted_batch(a_package("3.0.11", Change.REMOVED), position=3))
 
     assert list(queries.inventory(db)) == []
+
+
+def test_packages_of_one_name_in_two_places_are_two() -> None:
+    db = an_index(an_admitted_batch(a_package("1", path="/a"), a_package("2", path="/b")))
+    assert [row["version"] for row in queries.inventory(db, "openssl")] == ["1", "2"]
+
+    INDEX.apply(db, an_admitted_batch(a_package("1", Change.REMOVED, "/a"), position=3))
+
+    assert [row["path"] for row in queries.inventory(db)] == ["/b"]
 
 
 def test_what_was_lost_can_be_asked_for() -> None:
