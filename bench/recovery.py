@@ -115,7 +115,8 @@ def _load(site: Site) -> Iterator[None]:
                     number += 1
                     file.write(
                         f"{stamp} bench sshd[{1000 + number % 30_000}]: Failed password for "
-                        f"root from 192.0.2.{number % 250 + 1} port 40000 ssh2\n"
+                        f"root from 10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255} "
+                        "port 40000 ssh2\n"
                     )
 
     writer = threading.Thread(target=write)

@@ -34,6 +34,7 @@ from agent.errors import DoorError, OutboxError
 from agent.segments import SegmentId
 from agent.sense.batch import OpenBatch, OpenBatches, SealingSettings
 from agent.sense.door import Door
+from agent.sense.floods import Floods
 from agent.sense.outbox import Outbox, Visible
 from agent.sense.ports import Sensor, Sighting
 from agent.sense.receipts import ReceiptBook
@@ -117,6 +118,7 @@ class Parts(Struct, kw_only=True):
     receipts: ReceiptBook
     statements: StatementDesk
     sealing: SealingSettings
+    floods: Floods
     door_group: int | None = None
     # Not epoll: a descriptor that was closed and came again under its number must be seen.
     selector: Callable[[], selectors.BaseSelector] = selectors.PollSelector
@@ -263,6 +265,7 @@ class Sense:
                 self._take_uplink(Uplink(is_online=False))
         self._poll_sensors(ready)
         self._poll_content(ready)
+        self._tell_repeats()
         self._examine_if_due()
         self._seal_if_due()
 
@@ -302,6 +305,8 @@ class Sense:
             due += [d for s in self._p.sensors.values() if (d := s.due()) is not None]
         if self._p.content is not None and (content_due := self._p.content.due()) is not None:
             due.append(content_due)
+        if (flood_due := self._p.floods.due()) is not None:
+            due.append(flood_due)
         if self._damaged:
             due.append(self._examine_at)
         return min(due)
@@ -380,11 +385,22 @@ class Sense:
     def _find(self, finding: model.Finding, trigger: model.Observation | None) -> None:
         self._tally.found(finding)
         finding = self._p.redactor.finding(finding)
+        if not self._p.floods.admits(finding, self._clock.boot_ns()):
+            self._tally.suppressed += 1
+            return
         self._add(finding)
         if trigger is not None and finding.severity.rank >= model.Severity.MEDIUM.rank:
             now = self._clock.boot_ns()
             for record in self._p.recorder.context(finding, trigger):
                 self._open.add(priority_of(finding), record, finding.event_time, now)
+
+    def _tell_repeats(self) -> None:
+        """Add the count of what was held back for as long as it may be."""
+        due = self._p.floods.due()
+        now = self._clock.boot_ns()
+        if due is not None and due <= now:
+            for drop in self._p.floods.ended(now):
+                self._add(drop)
 
     def _add(self, record: model.Record) -> None:
         try:
@@ -425,6 +441,9 @@ class Sense:
             return
         for name, sensor in self._p.sensors.items():
             self._note_health(name, sensor)
+        # The cursors of this commit are past what was held back, so its count goes with them.
+        for drop in self._p.floods.take():
+            self._add(drop)
         batches = self._open.take()
         dropped = self._p.outbox.undeclared()
         if not batches and (is_heartbeat or dropped):

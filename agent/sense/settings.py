@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from agent.sense.batch import SealingSettings
 from agent.sense.content import ContentSettings
+from agent.sense.floods import FloodSettings
 from agent.sense.outbox import OutboxSettings
 from agent.sense.posture.engine import PostureSettings
 from agent.sense.recorder import RecorderSettings
@@ -43,3 +44,4 @@ class SenseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     redaction: RedactionSettings = RedactionSettings()
     sensors: SensorSettings = SensorSettings()
     content: ContentSettings = ContentSettings()
+    floods: FloodSettings = FloodSettings()

@@ -26,6 +26,7 @@ class Tally:
         self._records = 0
         self.receipted = 0
         self.store_failures = 0
+        self.suppressed = 0
 
     def observed(self, observation: Observation) -> None:
         """Count an observation by its sensor."""
@@ -80,6 +81,7 @@ class Tally:
             Sample("vedette_agent_records_refused_total", (), self._refused),
             Sample("vedette_agent_batches_receipted_total", (), self.receipted),
             Sample("vedette_agent_store_failures_total", (), self.store_failures),
+            Sample("vedette_agent_findings_suppressed_total", (), self.suppressed),
             Sample("vedette_agent_outbox_batches", (), owed),
             Sample("vedette_agent_outbox_bytes", (), outbox_bytes),
         )

@@ -17,6 +17,7 @@ from agent.layout import Owners
 from agent.sense.app import Judge, Parts, Sense
 from agent.sense.content import Content, ContentPorts
 from agent.sense.door import Door
+from agent.sense.floods import Floods
 from agent.sense.match import indicators, logins
 from agent.sense.match.context import MatchContext
 from agent.sense.outbox import Outbox
@@ -103,6 +104,7 @@ def build(settings: SenseSettings, site: Site) -> Sense:
             receipts=_receipts(identity, trust),
             statements=StatementDesk(key, key.public.raw, facts, site.clock),
             sealing=settings.sealing,
+            floods=Floods(settings.floods),
         )
     )
     lane.behind = sense.take_frame

@@ -17,7 +17,11 @@ log = logger(__name__)
 
 # Name: type and meaning. A sample of another name is not served.
 METRICS: Mapping[str, tuple[str, str]] = {
-    "vedette_agent_findings_total": ("counter", "Findings sealed."),
+    "vedette_agent_findings_total": ("counter", "Findings made, repeats included."),
+    "vedette_agent_findings_suppressed_total": (
+        "counter",
+        "Repeats of findings that were counted in a record instead of sealed one by one.",
+    ),
     "vedette_agent_observations_total": ("counter", "Facts that sensors yielded."),
     "vedette_agent_batches_sealed_total": ("counter", "Batches signed and stored."),
     "vedette_agent_records_sealed_total": ("counter", "Records signed and stored."),

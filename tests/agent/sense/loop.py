@@ -15,6 +15,7 @@ from agent.segments import ReadAt, read_frame, read_payload
 from agent.sense.app import ContentDesk, Judge, Parts, Sense
 from agent.sense.batch import SealingSettings
 from agent.sense.door import Door
+from agent.sense.floods import Floods, FloodSettings
 from agent.sense.outbox import OutboxSettings
 from agent.sense.ports import Sensor
 from agent.sense.receipts import ReceiptBook
@@ -30,6 +31,8 @@ from tests.fakes.clock import FakeClock
 
 R = TypeVar("R", bound=model.Record)
 NONE: Mapping[str, Sensor] = MappingProxyType({})
+# Numbered findings of one rule are no flood to most tests.
+LET_PASS = FloodSettings(burst=0)
 LOG_NAME = "log.example/demo"
 
 
@@ -75,6 +78,7 @@ class Loop:
         sealing: SealingSettings | None = None,
         content: ContentDesk | None = None,
         is_open: bool = False,
+        floods: FloodSettings = LET_PASS,
     ) -> None:
         self.path = path
         self.host = host or Host()
@@ -110,6 +114,7 @@ class Loop:
                 receipts=receipts,
                 statements=StatementDesk(key, key.public.raw, self.host.facts, self.clock),
                 sealing=sealing or SealingSettings(),
+                floods=Floods(floods),
                 selector=lambda: self.selector,
             )
         )

@@ -17,6 +17,7 @@ from agent import doorframes as frames
 from agent.sense import app
 from agent.sense.app import EXAMINE_S, WAITING_BYTES_MAX, priority_of
 from agent.sense.door import CLOSED_S
+from agent.sense.floods import FloodSettings
 from agent.sense.headers import Committed, decode_notes
 from agent.sense.outbox import OutboxSettings
 from agent.sense.ports import Sighting
@@ -746,6 +747,95 @@ def test_what_a_record_states_decides_how_soon_it_is_sealed(
     record: model.Record, expected: Priority
 ) -> None:
     assert priority_of(record) is expected
+
+
+# -- floods ---------------------------------------------------------------------------------------
+
+
+def counted(loop: Loop) -> int:
+    """Findings sealed, and those that a record counts instead."""
+    drops = [d for d in loop.records(model.Drop) if d.reason is DropReason.SUPPRESSED]
+    return len(numbers(loop.sealed())) + sum(drop.count or 0 for drop in drops)
+
+
+def flooded(path: Path, host: Host, source: list[Sighting], window_s: int = 3600) -> Loop:
+    floods = FloodSettings(burst=5, per_minute=1, window_s=window_s)
+    sensors = {"list": FakeSensor(host.clock, source)}
+    return Loop(path, sensors=sensors, host=host, floods=floods).start()
+
+
+def test_a_flood_is_sealed_as_its_beginning_and_a_count_of_the_rest(tmp_path: Path) -> None:
+    source: list[Sighting] = [numbered(n, Severity.HIGH) for n in range(1000)]
+    loop = flooded(tmp_path, Host(), source)
+
+    loop.go(3)
+
+    assert len(numbers(loop.sealed())) == 5
+    assert counted(loop) == 1000
+    loop.crash()
+
+
+def test_a_count_leaves_when_its_window_ends_though_nothing_else_is_sealed(tmp_path: Path) -> None:
+    source: list[Sighting] = [numbered(n) for n in range(5)]
+    loop = flooded(tmp_path, Host(), source, window_s=60)
+    loop.go(40)
+    source += [numbered(n) for n in range(5, 20)]
+    loop.go(55)
+    before = counted(loop)
+
+    loop.go(8)
+
+    assert (before, counted(loop)) == (5, 20)
+    loop.crash()
+
+
+def test_what_was_held_back_and_not_yet_told_is_read_again_after_a_crash(tmp_path: Path) -> None:
+    host = Host()
+    source: list[Sighting] = [numbered(n) for n in range(50)]
+    loop = flooded(tmp_path, host, source)
+    loop.go(40)
+    assert counted(loop) == 50
+    source += [numbered(n) for n in range(50, 80)]
+    loop.go(5)
+    loop.crash()
+
+    again = flooded(tmp_path, host, source)
+    again.go(40)
+
+    # A new bucket lets its burst pass: what counts is that each is told, and told once.
+    assert counted(again) == 80
+    again.crash()
+
+
+def test_a_stop_tells_what_is_held_back(tmp_path: Path) -> None:
+    host = Host()
+    source: list[Sighting] = [numbered(n) for n in range(50)]
+    loop = flooded(tmp_path, host, source)
+    loop.go(40)
+    source += [numbered(n) for n in range(50, 80)]
+    loop.step(2)
+    loop.stop()
+
+    again = flooded(tmp_path, host, source)
+    again.go(40)
+
+    assert counted(again) == 80
+    again.crash()
+
+
+def test_a_disk_that_refuses_in_a_flood_costs_no_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: list[Sighting] = [numbered(n, Severity.HIGH) for n in range(50)]
+    loop = flooded(tmp_path, Host(), source)
+    with refusing_disk(monkeypatch):
+        loop.go(60)
+        source += [numbered(n, Severity.HIGH) for n in range(50, 80)]
+        loop.go(60)
+    loop.go(60)
+
+    assert counted(loop) == 80
+    loop.crash()
 
 
 # -- the door -------------------------------------------------------------------------------------
