@@ -103,14 +103,15 @@ def become(user: str, group: str, keep: Iterable[str] = ()) -> None:
     seal_privileges()
 
 
-def drop(names: Iterable[str]) -> None:
-    """Give capabilities up for good.
+def keep_only(names: Iterable[str]) -> None:
+    """Give everything up for good but these, known to us by name or not.
 
     Raises:
         OSError: the kernel refuses.
     """
-    keep = held() - set(names)
-    if keep != held():
+    permitted = _permitted()
+    keep = {name for name in names if name in CAPABILITIES and permitted >> CAPABILITIES[name] & 1}
+    if permitted != _bits(keep):
         _set_capabilities(ctypes.CDLL(None, use_errno=True), keep)
 
 
@@ -129,10 +130,18 @@ def seal_privileges() -> None:
 
 def held() -> set[str]:
     """Return which of `CAPABILITIES` this process may use or take up."""
+    permitted = _permitted()
+    return {name for name, bit in CAPABILITIES.items() if permitted >> bit & 1}
+
+
+def _permitted() -> int:
     with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123
         fields = dict(line.split(":", 1) for line in file if ":" in line)
-    permitted = int(fields.get("CapPrm", "0"), 16)
-    return {name for name, bit in CAPABILITIES.items() if permitted >> bit & 1}
+    return int(fields.get("CapPrm", "0"), 16)
+
+
+def _bits(names: Iterable[str]) -> int:
+    return sum(1 << CAPABILITIES[name] for name in names)
 
 
 def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
@@ -141,7 +150,7 @@ def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
 
 
 def _set_capabilities(libc: ctypes.CDLL, names: set[str]) -> None:
-    bits = sum(1 << CAPABILITIES[name] for name in names)
+    bits = _bits(names)
     header = struct.pack("=Ii", _CAP_VERSION_3, 0)
     low, high = bits & 0xFFFFFFFF, bits >> 32
     data = struct.pack("=6I", low, low, 0, high, high, 0)

@@ -45,6 +45,13 @@ install -D -m 644 "$here/tmpfiles/vedette-$part.conf" "/usr/lib/tmpfiles.d/vedet
 for unit in $units; do
     install -D -m 644 "$here/systemd/$unit.service" "/usr/lib/systemd/system/$unit.service"
 done
+# Profiles of the agent, to be copied by whoever wants another than the standard one.
+if [ "$part" = agent ]; then
+    for profile in minimal full; do
+        install -D -m 644 "$here/systemd/vedette-sense.service.d/$profile.conf" \
+            "$home/systemd/$profile.conf"
+    done
+fi
 install -d -m 755 /etc/vedette
 systemd-sysusers "vedette-$part.conf"
 systemd-tmpfiles --create "vedette-$part.conf"

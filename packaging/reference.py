@@ -1,6 +1,6 @@
 """Write the reference pages of docs/reference from the code, or check that they are what it says.
 
-    python packaging/reference.py           write docs/reference/{cli,configuration,metrics}.md
+    python packaging/reference.py           write docs/reference/*.md
     python packaging/reference.py --check   exit 1 and name every page that differs
 
 Commands come from the parsers, keys from the settings structs with the comment above each field,
@@ -40,6 +40,7 @@ sys.path.insert(0, str(ROOT))
 from agent import DEFAULT_PATH as AGENT_PATH  # noqa: E402 - found through the line above, as all of these
 from agent import cli as agent_cli  # noqa: E402
 from agent.config import AgentSettings  # noqa: E402
+from agent.sense import profiles  # noqa: E402
 from agent.ship.metrics import METRICS as AGENT_METRICS  # noqa: E402
 from collector import cli as collector_cli  # noqa: E402
 from collector.console import metrics as collector_metrics  # noqa: E402
@@ -74,12 +75,31 @@ Prometheus text. The agent serves its own on `127.0.0.1:6613/metrics`, the colle
 """
 
 
+PROFILES = """\
+# Profiles
+
+`[sense] profile` says what the privileged half may do on a host; the unit, or root, has to grant
+it. `vedette-sense.service` is the profile `standard`; for another, copy its drop-in and restart:
+
+```sh
+sudo install -D -m 644 /usr/lib/vedette/agent/systemd/full.conf \\
+    /etc/systemd/system/vedette-sense.service.d/profile.conf
+sudo systemctl daemon-reload && sudo systemctl restart vedette-sense
+```
+
+A profile is a ceiling. Each source is tried, not guessed, and a finding carries the rung it came
+from. A process that holds less than its profile says so in a signed health record and in
+`vedette-agent doctor`, and goes on with what it has.
+"""
+
+
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
     return {
         "cli.md": _page(_cli()),
         "configuration.md": _page(_configuration()),
         "metrics.md": _page(_metrics()),
+        "profiles.md": _page(_profiles()),
     }
 
 
@@ -94,6 +114,34 @@ def _table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Iterator[
         for row in rows:
             yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
         yield ""
+
+
+# ------------------------------------------------------------------------------------- profiles
+
+
+def _profiles() -> Iterator[str]:
+    yield PROFILES
+    rows = [
+        (f"`{p.name}`", _names(p.keeps), _names(p.start_only)) for p in profiles.PROFILES.values()
+    ]
+    yield from _table(("profile", "holds", "only until its sources are open"), rows)
+    yield from ("## What a capability is for", "")
+    yield from _table(
+        ("capability", "without it is missing"),
+        [(f"`{name}`", text) for name, text in profiles.PURPOSES.items()],
+    )
+    yield from ("## What each sensor sees", "")
+    yield from _table(
+        ("sensor", *profiles.PROFILES),
+        [
+            (f"`{name}`", *(getattr(reach, p) or "does not run" for p in profiles.PROFILES))
+            for name, reach in profiles.REACH.items()
+        ],
+    )
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"
 
 
 # ------------------------------------------------------------------------------------- commands

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from agent.commands.common import settings_of
 from agent.layout import make_directories, owners
 from agent.lean import settle
-from agent.privileges import become, drop, seal_privileges
+from agent.privileges import become, held, keep_only, seal_privileges
 from agent.sense import wiring
+from agent.sense.profiles import PROFILES, stated
 from proto.model import Split
 from runtime.clock import SystemClock
 from runtime.files import FileLock
@@ -18,10 +19,6 @@ from runtime.supervise import NOTIFY_FD, Notifier, die_with_parent
 
 if TYPE_CHECKING:
     import argparse
-
-KEEP = ("dac_read_search", "sys_ptrace", "audit_read", "net_admin")
-# Only opening the sources needs these.
-DROP_AFTER_START = ("net_admin",)
 
 log = logger(__name__)
 
@@ -46,15 +43,22 @@ def run(args: "argparse.Namespace") -> int:
     notifier = Notifier.from_env(os.environ)
     owned, _ = owners(settings.privileges)
     make_directories(settings.paths, owned)
+    profile = PROFILES[settings.sense.profile]
     if owned.split is Split.USERS and os.geteuid() == 0:
-        become(str(owned.sense_uid), str(owned.ship_gid), KEEP)
+        become(str(owned.sense_uid), str(owned.ship_gid), profile.needs)
     else:
         seal_privileges()
+    clock = SystemClock()
+    said = stated(profile, held(), clock.wall_ns())
+    keep_only(profile.needs)
+    if said.reason:
+        log.info("profile", profile=profile.name, state=said.state.value, reason=said.reason)
     if parent:
         die_with_parent(parent)
     lock = FileLock(Path(settings.paths.sense) / "lock")
     lock.acquire()
-    sense = wiring.build(settings.sense, wiring.Site(settings.paths, owned, SystemClock()))
+    site = wiring.Site(settings.paths, owned, clock, opening=(said,))
+    sense = wiring.build(settings.sense, site)
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
 
@@ -64,7 +68,7 @@ def run(args: "argparse.Namespace") -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     sense.start()
-    drop(DROP_AFTER_START)
+    keep_only(profile.keeps)
     settle()
     notifier.ready()
     sense.run(wake=reading)

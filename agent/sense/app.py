@@ -119,6 +119,8 @@ class Parts(Struct, kw_only=True):
     statements: StatementDesk
     sealing: SealingSettings
     floods: Floods
+    # What there is to say of the start itself.
+    opening: Sequence[model.Record] = ()
     door_group: int | None = None
     # Not epoll: a descriptor that was closed and came again under its number must be seen.
     selector: Callable[[], selectors.BaseSelector] = selectors.PollSelector
@@ -190,6 +192,7 @@ class Sense:
             self._state_start(opens, is_clean=found.is_clean)
         if found.is_damaged or found.lost:
             log.warning("outbox damaged", salvaged=found.salvaged, lost=found.lost)
+        self._take(self._p.opening)
         if self._p.content is not None:
             self._take(self._p.content.start())
         for name, sensor in self._p.sensors.items():

@@ -7,6 +7,7 @@ from agent.sense.content import ContentSettings
 from agent.sense.floods import FloodSettings
 from agent.sense.outbox import OutboxSettings
 from agent.sense.posture.engine import PostureSettings
+from agent.sense.profiles import ProfileName
 from agent.sense.recorder import RecorderSettings
 from agent.sense.redact import RedactionSettings
 from agent.sense.sensors.authlog import AuthLogSettings
@@ -38,6 +39,8 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class SenseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Sealing, storing, hiding and looking."""
 
+    # What it may do on the host, as capabilities; the unit or container has to grant them.
+    profile: ProfileName = "standard"
     sealing: SealingSettings = SealingSettings()
     outbox: OutboxSettings = OutboxSettings()
     recorder: RecorderSettings = RecorderSettings()

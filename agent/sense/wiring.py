@@ -24,6 +24,7 @@ from agent.sense.outbox import Outbox
 from agent.sense.ports import Sensor
 from agent.sense.posture.engine import PostureSensor
 from agent.sense.posture.statements import Subject
+from agent.sense.profiles import runs
 from agent.sense.receipts import ReceiptBook
 from agent.sense.recorder import Recorder
 from agent.sense.redact import Redactor
@@ -38,7 +39,7 @@ from certs.keyring import load_signing_key
 from certs.signatures import SigningKey
 from certs.trust import TRUST_BYTES_MAX, Trust
 from proto.content.checks import builtin_pack
-from proto.model import Finding, Observation, Split
+from proto.model import Finding, Observation, Record, Split
 from proto.note import NoteKey
 from runtime.clock import Clock, boot_id
 
@@ -51,6 +52,8 @@ class Site(Struct, frozen=True):
     paths: PathSettings
     owned: Owners
     clock: Clock
+    # What there is to say of the start itself; sealed first.
+    opening: tuple[Record, ...] = ()
 
 
 def build(settings: SenseSettings, site: Site) -> Sense:
@@ -105,6 +108,7 @@ def build(settings: SenseSettings, site: Site) -> Sense:
             statements=StatementDesk(key, key.public.raw, facts, site.clock),
             sealing=settings.sealing,
             floods=Floods(settings.floods),
+            opening=site.opening,
         )
     )
     lane.behind = sense.take_frame
@@ -143,6 +147,7 @@ def build_sensors(
         if name in SENSORS
         else PostureSensor(place.host, place.clock, subject, builtin_pack(), own.posture)
         for name in own.enabled
+        if runs(settings.profile, name)
     }
 
 

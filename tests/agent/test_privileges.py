@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.commands.sense import DROP_AFTER_START, KEEP
 from agent.privileges import CAPABILITIES, NoSuchUser, group_id, held, user_id
+from agent.sense.profiles import PROFILES
 
 USER, GROUP = "61001", "61003"
 LAST_CAPABILITY = 40
+STANDARD = PROFILES["standard"]
+KEEP, KEPT = STANDARD.needs, STANDARD.keeps
 ID_MAX = 2**32 - 2
 
 TELL = """
@@ -100,12 +102,21 @@ def test_what_only_starting_needs_is_dropped_after_it() -> None:
     mine = held()
 
     found = child(
-        f"from agent.privileges import become, drop; become('61001', '61003', {KEEP});"
-        f"drop({DROP_AFTER_START}); drop({DROP_AFTER_START}); tell()"
+        f"from agent.privileges import become, keep_only; become('61001', '61003', {KEEP});"
+        f"keep_only({KEPT}); keep_only({KEPT}); tell()"
     )
 
-    kept = bits(mine & set(KEEP) - set(DROP_AFTER_START))
+    kept = bits(mine & set(KEPT))
     assert (found["CapPrm"], found["CapEff"]) == (kept, kept)
+
+
+@pytest.mark.root
+def test_what_is_not_on_the_list_is_given_up_whether_we_know_its_name_or_not() -> None:
+    found = child("from agent.privileges import keep_only; keep_only(('sys_ptrace',)); tell()")
+
+    kept = bits(held() & {"sys_ptrace"})
+    assert (found["CapPrm"], found["CapEff"]) == (kept, kept)
+    assert found["uids"] == [str(os.getuid())] * 4
 
 
 @pytest.mark.root
@@ -143,8 +154,7 @@ def test_becoming_somebody_who_is_not_there_changes_nothing() -> None:
 def test_every_capability_has_the_number_of_the_kernel() -> None:
     assert len(set(CAPABILITIES.values())) == len(CAPABILITIES)
     assert all(0 <= bit <= LAST_CAPABILITY for bit in CAPABILITIES.values())
-    assert set(KEEP) <= set(CAPABILITIES)
-    assert set(DROP_AFTER_START) <= set(KEEP)
+    assert all(set(profile.needs) <= set(CAPABILITIES) for profile in PROFILES.values())
 
 
 def test_a_user_and_a_group_are_found_by_name_and_by_number() -> None:

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.privileges import CAPABILITIES
+from agent.sense.profiles import PROFILES
+
 PACKAGING = Path(__file__).parents[2] / "packaging"
+DROP_INS = PACKAGING / "systemd/vedette-sense.service.d"
+SENSE = PACKAGING / "systemd/vedette-sense.service"
 UNITS = sorted((PACKAGING / "systemd").glob("*.service"))
 # Aims of exposure, 0 to 10, lower is better; what peers ship by default is 9.0 to 9.6.
 EXPOSURE_MAX = {
@@ -66,6 +71,54 @@ def test_no_unit_is_more_exposed_than_its_aim(unit: Path) -> None:
 
     assert found is not None, done.stdout + done.stderr
     assert float(found[1]) <= EXPOSURE_MAX[unit.name]
+
+
+@pytest.mark.parametrize("profile", ["minimal", "full"])
+def test_the_unit_with_the_drop_in_of_a_profile_is_verified_clean(
+    tmp_path: Path, profile: str
+) -> None:
+    root = a_root(tmp_path)
+    folder = root / "etc/systemd/system/vedette-sense.service.d"
+    folder.mkdir()
+    shutil.copyfile(DROP_INS / f"{profile}.conf", folder / "profile.conf")
+
+    done = analyze("verify", f"--root={root}", "--man=no", "vedette-sense.service")
+
+    assert [line for line in done.stderr.splitlines() if "vedette" in line] == []
+    assert done.returncode == 0, done.stderr
+
+
+def granted(*files: Path) -> set[str]:
+    """The ambient set that unit and drop-ins leave, which the bounding set has to equal."""
+    sets: dict[str, set[str]] = {"AmbientCapabilities": set(), "CapabilityBoundingSet": set()}
+    for line in (line for file in files for line in file.read_text().splitlines()):
+        name, _, value = line.partition("=")
+        if name in sets:
+            sets[name] = sets[name] | set(value.split()) if value else set()
+    assert sets["AmbientCapabilities"] == sets["CapabilityBoundingSet"]
+    return {name.removeprefix("CAP_").lower() for name in sets["AmbientCapabilities"]}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_unit_grants_what_its_profile_needs_and_says_which_it_is(profile: str) -> None:
+    drop_in = DROP_INS / f"{profile}.conf"
+    files = [SENSE, drop_in] if drop_in.exists() else [SENSE]
+
+    assert granted(*files) == set(PROFILES[profile].needs)
+    assert granted(*files) <= set(CAPABILITIES)
+    said = "".join(file.read_text() for file in files[1:])
+    assert f"VEDETTE__SENSE__PROFILE={profile}\n" in said or profile == "standard"
+
+
+def test_what_the_daemon_gives_up_and_watches_with_is_not_filtered() -> None:
+    text = SENSE.read_text()
+    allowed = re.findall(r"^SystemCallFilter=([^~@].*)$", text, re.MULTILINE)
+
+    assert {"capset", "fanotify_init", "fanotify_mark", "open_by_handle_at"} <= set(
+        " ".join(allowed).split()
+    )
+    # Later words win: they have to stand behind what takes their group away.
+    assert text.index("~@privileged") < text.index("capset fanotify")
 
 
 def test_the_privileged_half_has_no_way_to_the_network() -> None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.commands.sense import DROP_AFTER_START, KEEP
 from agent.commands.status import read_state
 from agent.privileges import CAPABILITIES, held
+from agent.sense.profiles import PROFILES
 from tests.agent.daemons import GROUP, SENSE, SHIP, a_daemon, a_split_machine, status_of
 from tests.agent.machine import Machine
 
@@ -52,10 +52,20 @@ def test_it_can_gain_nothing_and_tells_its_parent_that_it_stops(machine: Machine
 
 
 @pytest.mark.root
-def test_started_by_root_it_is_its_own_user_with_what_it_needs_and_no_more() -> None:
-    may = held() & (set(KEEP) - set(DROP_AFTER_START))
+@pytest.mark.parametrize("name", PROFILES)
+def test_started_by_root_it_is_its_own_user_with_what_its_profile_keeps_and_no_more(
+    name: str,
+) -> None:
+    may = held() & set(PROFILES[name].keeps)
 
-    with a_split_machine() as machine, a_daemon(machine, "sense") as daemon:
+    with a_split_machine() as machine:
+        text = machine.config.read_text()
+        machine.config.write_text(f'{text}\n[sense]\nprofile = "{name}"\n')
+        _seals_as_its_own_user(machine, may)
+
+
+def _seals_as_its_own_user(machine: Machine, may: set[str]) -> None:
+    with a_daemon(machine, "sense") as daemon:
         daemon.until("READY=1")
         status = status_of(daemon.pid)
         code = daemon.stop()

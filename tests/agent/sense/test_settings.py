@@ -11,7 +11,11 @@ SECTIONS = [
         (f"sensors.{field.name}", field.type)
         for field in msgspec.structs.fields(SensorSettings)[1:]
     ),
-    *((field.name, field.type) for field in msgspec.structs.fields(SenseSettings)),
+    *(
+        (field.name, field.type)
+        for field in msgspec.structs.fields(SenseSettings)
+        if field.name != "profile"
+    ),
 ]
 
 
