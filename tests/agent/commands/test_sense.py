@@ -1,9 +1,11 @@
+import argparse
 import json
 import signal
 from pathlib import Path
 
 import pytest
 
+from agent.commands import sense
 from agent.commands.status import read_state
 from agent.privileges import CAPABILITIES, held
 from agent.sense.profiles import PROFILES
@@ -81,6 +83,14 @@ def _seals_as_its_own_user(machine: Machine, may: set[str]) -> None:
     assert owners == {int(SENSE)}
     assert readers == {int(GROUP)}
     assert SHIP not in status["Uid"]
+
+
+def test_it_has_no_options_of_its_own() -> None:
+    parser = argparse.ArgumentParser(add_help=False)
+
+    sense.add_arguments(parser)
+
+    assert vars(parser.parse_args([])) == {}
 
 
 def test_a_sensor_that_there_is_not_is_exit_4(machine: Machine) -> None:
