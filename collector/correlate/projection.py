@@ -1,8 +1,11 @@
 """Correlation as a projection: signals and episodes in a database, incidents out of it.
 
 Only trusted batches of hosts count: what an agent in quarantine says, or what the collector has
-derived itself, never makes an incident. The incidents that were sealed are read back all the same:
-a rebuild has no clock, so when an episode was closed stands in the ledger alone.
+derived itself, never makes an incident.
+
+Everything but ``closing`` follows from the ledger in its order, so a rebuild comes to the same. The
+clock only proposes: an episode that has been quiet is told as closed, and is closed when that
+statement is read back from where it was sealed. What came between the two is judged again then.
 """
 
 import sqlite3
@@ -34,6 +37,11 @@ CREATE TABLE episodes (
     grown INTEGER NOT NULL, is_open INTEGER NOT NULL,
     PRIMARY KEY (rule, host, number)
 ) WITHOUT ROWID;
+-- Told as closed, and not read back yet: nothing more is told of these.
+CREATE TABLE closing (
+    rule TEXT NOT NULL, host BLOB NOT NULL, number INTEGER NOT NULL,
+    PRIMARY KEY (rule, host, number)
+) WITHOUT ROWID;
 """
 # Signals on either side that a single decision looks at; the rest of a flood is only counted.
 SIGNALS_MAX = 2_000
@@ -51,14 +59,15 @@ class CorrelateProjection(Struct, frozen=True):
 
     def apply(self, db: sqlite3.Connection, batch: AdmittedBatch) -> Sequence[Record]:
         """Take one batch in and return the incidents it opens or revises."""
+        told: dict[bytes, Incident] = {}
         if batch.derived:
             for admitted in batch.records:
                 if isinstance(admitted.record, Incident):
-                    self._read_back(db, batch.tenant.bytes, admitted.record)
-            return ()
+                    again = self._read_back(db, batch.tenant.bytes, admitted.record)
+                    told |= {incident.uid: incident for incident in again}
+            return tuple(told.values())
         if not batch.trusted:
             return ()
-        told: dict[tuple[str, int], Incident] = {}
         for rule in self.rules:
             times = [
                 _note(db, rule, batch, admitted, admitted.record)
@@ -66,49 +75,84 @@ class CorrelateProjection(Struct, frozen=True):
                 if isinstance(admitted.record, Finding) and rule.selects(admitted.record)
             ]
             # Judged once a batch and not once a finding: a flood must not stop the worker.
-            for number, incident in _judge(db, rule, batch, times):
-                told[rule.id, number] = incident
+            subject = Subject(rule, batch.tenant.bytes, batch.agent.bytes)
+            told |= {incident.uid: incident for incident in _judge(db, subject, times)}
         return tuple(told.values())
 
     def tick(self, db: sqlite3.Connection, tenant: TenantId, now: int) -> Sequence[Record]:
-        """Close episodes that have been quiet for a window, and forget old signals."""
+        """Tell the close of episodes that have been quiet for a window; forget old signals."""
         closed: list[Record] = []
         for rule in self.rules:
             quiet = now - rule.window_s * NS_PER_S
-            query = "SELECT host, number FROM episodes WHERE rule = ? AND is_open AND last < ?"
-            for host, number in db.execute(query, (rule.id, quiet)).fetchall():
-                closed.append(_close(db, rule, tenant.bytes, host, number))
+            query = (
+                "SELECT host, number FROM episodes WHERE rule = ? AND is_open AND last < ?"
+                " EXCEPT SELECT host, number FROM closing WHERE rule = ?"
+            )
+            for host, number in db.execute(query, (rule.id, quiet, rule.id)).fetchall():
+                closed.append(_closed(db, Subject(rule, tenant.bytes, host), number))
+                db.execute("INSERT INTO closing VALUES (?, ?, ?)", (rule.id, host, number))
         db.execute("DELETE FROM signals WHERE event_time < ?", (now - HORIZON_S * NS_PER_S,))
         return closed
 
-    def _read_back(self, db: sqlite3.Connection, tenant: bytes, incident: Incident) -> None:
-        """Follow what was sealed, where that is not what is known already."""
+    def _read_back(
+        self, db: sqlite3.Connection, tenant: bytes, incident: Incident
+    ) -> Sequence[Incident]:
+        """Follow what was sealed; return what that makes of the signals behind a close."""
         rule = next((one for one in self.rules if one.id == incident.rule.id), None)
         if rule is None or len(incident.hosts) != 1:
-            return
+            return ()
         host = incident.hosts[0]
         number = _number_of(db, rule, host, tenant, incident.uid)
         if number is None:
-            return
+            return ()
         known = _numbered(db, rule, host, number)
-        is_open = incident.status is not IncidentStatus.CLOSED
-        told = (incident.revision, incident.count, is_open)
+        is_close = incident.status is IncidentStatus.CLOSED
         if known is not None and (
-            known.revision > incident.revision
-            or (known.revision, known.count, known.is_open) == told
+            not known.is_open or (known.revision >= incident.revision and not is_close)
         ):
-            return
-        span = _span(db, rule, host, incident.first, incident.last)
-        sealed = Episode(
-            number=number,
-            revision=incident.revision,
-            first=incident.first,
-            last=incident.last,
-            count=incident.count,
-            rules=span.rules,
-            is_open=is_open,
+            return ()
+        _save(db, rule, host, _sealed(db, rule, host, number, incident))
+        if known is None or not is_close:
+            return ()
+        db.execute(
+            "DELETE FROM closing WHERE rule = ? AND host = ? AND number = ?",
+            (rule.id, host, number),
         )
-        _save(db, rule, host, sealed)
+        later = _times(db, rule, host, incident.last, known.last)
+        return tuple(_judge(db, Subject(rule, tenant, host), later))
+
+
+class Subject(Struct, frozen=True):
+    """Whose signals are judged, by which rule."""
+
+    rule: CountRule
+    tenant: bytes
+    host: bytes
+
+
+def _sealed(
+    db: sqlite3.Connection, rule: CountRule, host: bytes, number: int, incident: Incident
+) -> Episode:
+    return Episode(
+        number=number,
+        revision=incident.revision,
+        first=incident.first,
+        last=incident.last,
+        count=incident.count,
+        rules=_span(db, rule, host, incident.first, incident.last).rules,
+        is_open=incident.status is not IncidentStatus.CLOSED,
+    )
+
+
+def _times(
+    db: sqlite3.Connection, rule: CountRule, host: bytes, after: int, upto: int
+) -> Sequence[int]:
+    rows = db.execute(
+        "SELECT event_time FROM signals"
+        " WHERE rule = ? AND host = ? AND event_time > ? AND event_time <= ?",
+        (rule.id, host, after, upto),
+    )
+    return [time for (time,) in rows]
 
 
 def _note(
@@ -139,20 +183,23 @@ def _note(
     return finding.event_time
 
 
-def _judge(
-    db: sqlite3.Connection, rule: CountRule, batch: AdmittedBatch, times: Sequence[int]
-) -> Iterator[tuple[int, Incident]]:
-    """Yield the incidents, by episode, that a batch's signals open or revise."""
-    host, tenant = batch.agent.bytes, batch.tenant.bytes
+def _judge(db: sqlite3.Connection, whose: Subject, times: Sequence[int]) -> Iterator[Incident]:
+    """Yield the incidents that new signals open or revise."""
+    rule, host = whose.rule, whose.host
     window = rule.window_s * NS_PER_S
     for near in _clusters(sorted(times), 2 * window):
         new = frozenset(near)
         fired = core.fires(rule, _around(db, rule, host, near, window), new)
         for found in core.runs(rule, fired):
             episode = _follow(db, rule, host, found, new)
-            if episode is not None:
+            if episode is not None and not _is_closing(db, rule, host, episode.number):
                 made_of = _sources(db, rule, host, episode.first, episode.last)
-                yield episode.number, core.incident(rule, tenant, host, episode, made_of)
+                yield core.incident(rule, whose.tenant, host, episode, made_of)
+
+
+def _is_closing(db: sqlite3.Connection, rule: CountRule, host: bytes, number: int) -> bool:
+    query = "SELECT 1 FROM closing WHERE rule = ? AND host = ? AND number = ?"
+    return db.execute(query, (rule.id, host, number)).fetchone() is not None
 
 
 def _follow(
@@ -202,9 +249,9 @@ def _is_in(episode: Episode, signal: Signal) -> bool:
     return episode.first <= signal.event_time <= episode.last
 
 
-def _close(
-    db: sqlite3.Connection, rule: CountRule, tenant: bytes, host: bytes, number: int
-) -> Incident:
+def _closed(db: sqlite3.Connection, whose: Subject, number: int) -> Incident:
+    """Return an episode as a closed incident; the episode itself stays as it is."""
+    rule, host = whose.rule, whose.host
     episode = _numbered(db, rule, host, number)
     assert episode is not None  # noqa: S101  (the caller has just read its number)
     span = _span(db, rule, host, episode.first, episode.last + rule.window_s * NS_PER_S)
@@ -216,9 +263,8 @@ def _close(
         grown=0,
         is_open=False,
     )
-    _save(db, rule, host, closed)
     made_of = _sources(db, rule, host, closed.first, closed.last)
-    return core.incident(rule, tenant, host, closed, made_of)
+    return core.incident(rule, whose.tenant, host, closed, made_of)
 
 
 def _around(

@@ -1,4 +1,8 @@
+import random
 import sqlite3
+from collections import defaultdict
+
+import pytest
 
 from certs.identity import AgentId
 from collector.correlate.projection import CorrelateProjection
@@ -164,3 +168,69 @@ def test_the_same_batches_give_the_same_incidents_and_the_same_dump() -> None:
         return told, list(db.iterdump())
 
     assert run() == run()
+
+
+class Worker:
+    """A ledger to which hosts and the worker write, the worker behind them by some batches."""
+
+    def __init__(self, moments: random.Random) -> None:
+        self.db = a_database()
+        self.ledger: list[AdmittedBatch] = []
+        self._moments = moments
+        self._applied = 0
+        self._unsealed: list[Record] = []
+
+    def send(self, count: int, start: int) -> None:
+        self.ledger.append(failed_logins(count, start=start, position=len(self.ledger) + 1))
+
+    def apply(self, batches: int) -> None:
+        for batch in self.ledger[self._applied : self._applied + batches]:
+            self._unsealed += CORRELATE.apply(self.db, batch)
+            self._applied += 1
+
+    def tick(self) -> None:
+        self._unsealed += CORRELATE.tick(self.db, TENANT, NOW + 10**5 * NS_PER_S)
+
+    def seal(self) -> None:
+        if self._unsealed:
+            position = len(self.ledger) + 1
+            sealed = an_admitted_batch(*self._unsealed, derived=True, position=position)
+            self.ledger.append(sealed)
+            self._unsealed = []
+
+    def step(self, number: int) -> None:
+        self.send(self._moments.randint(1, 12), start=number * 40)
+        self.apply(self._moments.choice((0, 0, 1, 2, 9)))
+        if self._moments.random() < 0.15:
+            self.tick()
+        if self._moments.random() < 0.7:
+            self.seal()
+
+    def finish(self) -> None:
+        for _ in range(20):
+            self.apply(len(self.ledger))
+            self.tick()
+            self.seal()
+        assert self._applied == len(self.ledger)
+        assert self.db.execute("SELECT count(*) FROM closing").fetchone() == (0,)
+
+    def rebuilt(self) -> sqlite3.Connection:
+        db = a_database()
+        for batch in self.ledger:
+            CORRELATE.apply(db, batch)
+        return db
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_rebuild_follows_what_was_sealed_however_far_behind_the_worker_was(seed: int) -> None:
+    worker = Worker(random.Random(seed))
+    for number in range(120):
+        worker.step(number)
+    worker.finish()
+
+    assert list(worker.rebuilt().iterdump()) == list(worker.db.iterdump())
+    told = [a.record for batch in worker.ledger if batch.derived for a in batch.records]
+    revisions: dict[bytes, list[int]] = defaultdict(list)
+    for incident in incidents(told):
+        revisions[incident.uid].append(incident.revision)
+    assert all(found == list(range(1, len(found) + 1)) for found in revisions.values())

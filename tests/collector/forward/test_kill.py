@@ -20,14 +20,15 @@ from tests.collector.forward.builders import eventually, some_batches
 from tests.fakes.hec import HecReceiver
 
 ROOT = Path(__file__).parents[3]
-BATCHES = 400
+# More than are forwarded between one kill and the next.
+BATCHES_PER_FAULT = 40
 SEED = 20_260_921
 
 
-def started(path: Path, url: str) -> "subprocess.Popen[bytes]":
+def started(path: Path, url: str, batches: int) -> "subprocess.Popen[bytes]":
     program = Path(__file__).with_name("child.py")
     return subprocess.Popen(
-        [sys.executable, program, path, url, str(BATCHES)],
+        [sys.executable, program, path, url, str(batches)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.DEVNULL,
@@ -39,21 +40,22 @@ async def test_kill_9_at_random_moments_loses_nothing_and_renames_nothing(
     tmp_path: Path, fault_count: int
 ) -> None:
     rng = random.Random(SEED)
-    uids = all_ids()
+    batches = BATCHES_PER_FAULT * fault_count
+    uids = all_ids(batches)
     async with HecReceiver() as receiver:
         receiver.wait_s = 0.004
         for _ in range(fault_count):
             seen = receiver.requests
-            child = started(tmp_path, receiver.url)
+            child = started(tmp_path, receiver.url, batches)
             await eventually(functools.partial(has_asked, receiver, seen))
             await asyncio.sleep(rng.uniform(0, 0.05))
             child.kill()
             child.wait()
         at_last_kill = len(receiver.ids)
         receiver.wait_s = 0
-        child = started(tmp_path, receiver.url)
+        child = started(tmp_path, receiver.url, batches)
         try:
-            await eventually(lambda: cursor(tmp_path) == Place(BATCHES), 30)
+            await eventually(lambda: cursor(tmp_path) == Place(batches), 60)
         finally:
             child.kill()
             child.wait()
@@ -69,9 +71,9 @@ def has_asked(receiver: HecReceiver, before: int) -> bool:
     return receiver.requests > before
 
 
-def all_ids() -> set[str]:
+def all_ids(count: int) -> set[str]:
     """The ids of every event the child forwards."""
-    batches = some_batches(BATCHES, findings=20)
+    batches = some_batches(count, findings=20)
     return {event.uid for batch in batches for event in select(batch, Filter())}
 
 
