@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "forward": ("bench.forward", "admitted findings to an HTTP Event Collector"),
     "footprint": ("bench.footprint", "memory, processor time and wakeups of an idle agent"),
     "recovery": ("bench.recovery", "time until receipts flow again after kill -9"),
+    "sockets": ("bench.sockets", "one look at the socket tables, and who holds the sockets"),
     "posture": ("bench.posture", "one pass of every check over this host"),
 }
 RUN_TIMEOUT_S = 900

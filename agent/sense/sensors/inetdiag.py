@@ -26,18 +26,23 @@ _NLM_F_DUMP_INTR: Final = 0x10
 _NLM_F_DUMP: Final = 0x300
 _FROM_KERNEL: Final = 0
 
-# nlmsghdr, then inet_diag_req_v2: family, protocol, extensions, pad, states, and an empty id.
-_REQUEST: Final = struct.Struct("=IHHII" + "BBBBI" + "48x")
+# nlmsghdr, then inet_diag_req_v2: family, protocol, extensions, pad, states, and an id of which
+# only the local port may be given.
+_REQUEST: Final = struct.Struct("=IHHII" + "BBBBI" + "2s46x")
 _HEADER: Final = struct.Struct("=IHHII")
+HEADER_BYTES: Final = _HEADER.size
 _ERROR: Final = struct.Struct("=i")
 # inet_diag_msg: family, state, timer, retrans, ports (of the wire), addresses, interface, cookie,
 # expires, receive queue, send queue, user, inode.
 _MESSAGE: Final = struct.Struct("=BBBB" + "2s2s16s16s" + "IQ" + "IIIII")
-_ID_AT: Final = 4
-_ID_END: Final = 52
+MESSAGE_BYTES: Final = _MESSAGE.size
+ID_AT: Final = 4  # where the ends and the cookie of a socket stand in it
+ID_END: Final = 52
 
 # SYN_RECV (3) is left out: a flood of half-open connections is no news about this host.
-_STATE_MASK: Final = sum(1 << state for state in STATES if state != 3)
+ALL_STATES: Final = sum(1 << state for state in STATES if state != 3)
+# LISTEN, and CLOSE for a datagram socket without a peer.
+LISTENING_STATES: Final = 1 << 10 | 1 << 7
 
 
 class DiagRefused(VedetteError):
@@ -103,8 +108,8 @@ class InetDiag:
         """Close the socket; harmless when repeated."""
         self._socket.close()
 
-    def sweep(self, protocol: str, sweep: Sweep) -> None:
-        """Sweep the table of ``protocol``.
+    def sweep(self, protocol: str, sweep: Sweep, states: int = ALL_STATES) -> None:
+        """Sweep the table of ``protocol``, or what of it is in one of ``states``.
 
         A socket's key holds the kernel's cookie for it, so that the connection that lingers in
         TIME_WAIT is still the one that was open before.
@@ -113,18 +118,34 @@ class InetDiag:
             DiagRefused: the kernel does not give this table.
         """
         try:
-            for answer in self._dump(*PROTOCOLS[protocol]):
+            for answer in self._dump(request(*PROTOCOLS[protocol], states)):
                 data = answer.data
                 for at in answer.messages():
-                    if sweep.is_news(data[at + _ID_AT : at + _ID_END]):
-                        sweep.new.append(parse_message(data[at : at + _MESSAGE.size], protocol))
+                    key = data[at + ID_AT : at + ID_END]
+                    if sweep.is_news(key):
+                        sweep.tell(key, parse_message(data[at : at + _MESSAGE.size], protocol))
                 if answer.is_torn:
                     sweep.keep_all_known()
         except OSError as error:
             raise DiagRefused(f"sock_diag: {error.strerror or 'no answer'}") from error
 
-    def _dump(self, family: int, protocol: int) -> Iterator[DiagAnswer]:
-        self._socket.send(request(family, protocol))
+    def of_local_port(self, protocol: str, port: int) -> list[SocketRow]:
+        """Return the sockets of ``protocol`` on a port of this host; the kernel picks them out.
+
+        Raises:
+            DiagRefused: the kernel does not give this table.
+        """
+        try:
+            return [
+                parse_message(answer.data[at : at + _MESSAGE.size], protocol)
+                for answer in self._dump(request(*PROTOCOLS[protocol], ALL_STATES, port))
+                for at in answer.messages()
+            ]
+        except OSError as error:
+            raise DiagRefused(f"sock_diag: {error.strerror or 'no answer'}") from error
+
+    def _dump(self, wanted: bytes) -> Iterator[DiagAnswer]:
+        self._socket.send(wanted)
         while True:
             data, sender = self._socket.recvfrom(RECEIVE_BYTES)
             if sender[0] != _FROM_KERNEL:
@@ -135,12 +156,11 @@ class InetDiag:
                 return
 
 
-def request(family: int, protocol: int) -> bytes:
-    """Return the request for one table."""
+def request(family: int, protocol: int, states: int = ALL_STATES, port: int = 0) -> bytes:
+    """Return the request for one table, or for what of it is on one local port."""
     flags = _NLM_F_REQUEST | _NLM_F_DUMP
-    return _REQUEST.pack(
-        _REQUEST.size, _SOCK_DIAG_BY_FAMILY, flags, 0, 0, family, protocol, 0, 0, _STATE_MASK
-    )
+    head = _REQUEST.size, _SOCK_DIAG_BY_FAMILY, flags, 0, 0
+    return _REQUEST.pack(*head, family, protocol, 0, 0, states, port.to_bytes(2, "big"))
 
 
 def parse_message(data: bytes, protocol: str) -> SocketRow:

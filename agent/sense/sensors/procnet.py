@@ -63,7 +63,7 @@ def sweep_table(table: bytes, protocol: str, sweep: Sweep) -> None:
         if is_news and not (was_known and fields[9] == b"0"):
             with contextlib.suppress(ProcError):
                 if row := parse_line(fields, protocol):
-                    sweep.new.append(row)
+                    sweep.tell(key, row)
 
 
 def parse_line(fields: list[bytes], protocol: str) -> SocketRow | None:

@@ -16,9 +16,18 @@ class SocketLook:
         tables: where new sockets come from.
         reader: reads the processes that hold them.
         holders: who to ask first; learns from this look.
+        only_listening: look for new listeners, and no connections.
     """
 
-    def __init__(self, tables: SocketTables, reader: ProcessReader, holders: Holders) -> None:
+    def __init__(
+        self,
+        tables: SocketTables,
+        reader: ProcessReader,
+        holders: Holders,
+        *,
+        only_listening: bool = False,
+    ) -> None:
+        self.only_listening = only_listening
         self._tables = tables
         self._reader = reader
         self._holders = holders
@@ -26,10 +35,16 @@ class SocketLook:
         self._new: list[SocketRow] = []
         self._search: OwnerSearch | None = None
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether there are tables left to read; after that, holders are searched."""
+        return bool(self._todo)
+
     def step(self) -> list[tuple[SocketRow, Process | None]] | None:
         """Do one slice; return the new sockets when the look is over."""
         if self._todo:
-            self._new += self._tables.new_rows(self._todo.popleft())
+            protocol = self._todo.popleft()
+            self._new += self._tables.new_rows(protocol, only_listening=self.only_listening)
             return None
         if self._search is None:
             inodes = [row.inode for row in self._new]

@@ -19,6 +19,7 @@ class Sweep:
         self.known = known
         self.now: set[bytes] = set()
         self.new: list[SocketRow] = []
+        self.listening: dict[bytes, SocketRow] = {}
         self.has_more = False
         self.omitted = 0
         self._keys_max = keys_max
@@ -40,6 +41,12 @@ class Sweep:
             return False
         now.add(key)
         return True
+
+    def tell(self, key: bytes, row: SocketRow) -> None:
+        """Note the row of a key that is news."""
+        self.new.append(row)
+        if row.is_listening:
+            self.listening[key] = row
 
     def keep_all_known(self) -> None:
         """Note that the table was torn: what was not in it may still be there."""

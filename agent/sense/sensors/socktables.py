@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from agent.hostroot import HostFileError, HostFileMissing, HostRoot
-from agent.sense.sensors.inetdiag import DiagRefused, InetDiag
+from agent.sense.sensors.inetdiag import ALL_STATES, LISTENING_STATES, DiagRefused, InetDiag
 from agent.sense.sensors.procnet import ProcNet
 from agent.sense.sensors.sockrow import SocketRow
 from agent.sense.sensors.socksweep import Sweep
@@ -29,8 +29,8 @@ class TableLimits(Struct, frozen=True):
 class KernelTables(Protocol):
     """The kernel's own answers, opened for one table."""
 
-    def sweep(self, protocol: str, sweep: Sweep) -> None:
-        """Sweep the table of ``protocol``.
+    def sweep(self, protocol: str, sweep: Sweep, states: int = ALL_STATES) -> None:
+        """Sweep the table of ``protocol``, or what of it is in one of ``states``.
 
         Raises:
             DiagRefused: the kernel does not give this table.
@@ -66,10 +66,14 @@ class SocketTables:
         self._limits = limits
         self._asks_kernel = is_host_network
         self._known: dict[tuple[str, str], set[bytes]] = {}
+        self._listening: dict[tuple[str, str], dict[bytes, SocketRow]] = {}
+        self._gone: list[SocketRow] = []
         self._problems: dict[str, str] = {}
         self._rungs: dict[str, str] = {}
         self._omitted = 0
         self.has_more = False
+        # What a full look asks the kernel for.
+        self.states = ALL_STATES
 
     @property
     def rung(self) -> str:
@@ -87,19 +91,35 @@ class SocketTables:
         """Whether no table could be read."""
         return not self._rungs and bool(self._problems)
 
-    def new_rows(self, protocol: str) -> list[SocketRow]:
+    @property
+    def listening_ports(self) -> set[tuple[str, int]]:
+        """The ports on which something listens: ``tcp`` or ``udp``, and the number."""
+        return {
+            (protocol.removesuffix("6"), row.endpoint.local_port)
+            for protocol, rung in self._rungs.items()
+            for row in self._listening.get((protocol, rung), {}).values()
+        }
+
+    def new_rows(self, protocol: str, *, only_listening: bool = False) -> list[SocketRow]:
         """Return the sockets of a table that were not in it at the last look.
 
         Where there were too many at once, ``has_more`` becomes true: look again.
+
+        Args:
+            protocol: the table.
+            only_listening: look no further than the listeners, where the source can tell them
+                apart before it has told all.
         """
         self._problems.pop(protocol, None)
         if self._asks_kernel:
             try:
-                return self._kernel_rows(protocol)
+                return self._kernel_rows(protocol, only_listening=only_listening)
             except DiagRefused as error:
                 self._problems[protocol] = error.message
         try:
-            return self._swept(protocol, PROCNET, self._text)
+            sweep = self._new_sweep(protocol, PROCNET)
+            self._text.sweep(protocol, sweep)
+            return self._swept(protocol, PROCNET, sweep)
         except HostFileMissing:
             # No such protocol in this kernel: nothing to see, and so nothing missed.
             self._rungs.pop(protocol, None)
@@ -109,18 +129,43 @@ class SocketTables:
             self._problems[protocol] = error.message
         return []
 
-    def _kernel_rows(self, protocol: str) -> list[SocketRow]:
+    def knows(self, protocol: str, key: bytes) -> bool:
+        """Whether the kernel's table had a socket under this key at the last look."""
+        return key in self._known.get((protocol, INETDIAG), ())
+
+    def take_listener(self, protocol: str, key: bytes) -> SocketRow | None:
+        """Forget a listener of the kernel's table and return it; None where there was none."""
+        return self._listening.get((protocol, INETDIAG), {}).pop(key, None)
+
+    def take_gone(self) -> list[SocketRow]:
+        """Return the listeners that have ended since this was asked last."""
+        gone, self._gone = self._gone, []
+        return gone
+
+    def _kernel_rows(self, protocol: str, *, only_listening: bool) -> list[SocketRow]:
         diag = self._kernel()
         try:
-            return self._swept(protocol, INETDIAG, diag)
+            sweep = self._new_sweep(protocol, INETDIAG, only_listening=only_listening)
+            diag.sweep(protocol, sweep, LISTENING_STATES if only_listening else self.states)
+            if only_listening:
+                sweep.now |= self._known.get((protocol, INETDIAG), set()) - sweep.known
+            return self._swept(protocol, INETDIAG, sweep)
         finally:
             diag.close()
 
-    def _swept(self, protocol: str, rung: str, source: KernelTables | ProcNet) -> list[SocketRow]:
+    def _new_sweep(self, protocol: str, rung: str, *, only_listening: bool = False) -> Sweep:
         known = self._known.get((protocol, rung), set())
-        sweep = Sweep(known, keys_max=self._limits.sockets_max, new_max=self._limits.new_max)
-        source.sweep(protocol, sweep)
-        self._known[protocol, rung] = sweep.now
+        if only_listening:
+            known = set(self._listening.get((protocol, rung), ()))
+        return Sweep(known, keys_max=self._limits.sockets_max, new_max=self._limits.new_max)
+
+    def _swept(self, protocol: str, rung: str, sweep: Sweep) -> list[SocketRow]:
+        at = protocol, rung
+        before = self._listening.get(at, {})
+        self._gone += [row for key, row in before.items() if key not in sweep.now]
+        kept = {key: row for key, row in before.items() if key in sweep.now}
+        self._listening[at] = kept | sweep.listening
+        self._known[at] = sweep.now
         self._rungs[protocol] = rung
         self._omitted += sweep.omitted
         self.has_more = self.has_more or sweep.has_more

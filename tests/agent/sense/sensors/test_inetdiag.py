@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.sense.sensors.inetdiag import (
+    LISTENING_STATES,
     DiagAnswer,
     DiagRefused,
     InetDiag,
@@ -190,3 +191,35 @@ def test_a_closed_socket_refuses() -> None:
 
     with pytest.raises(DiagRefused):
         diag.sweep("tcp", Sweep(set(), keys_max=1, new_max=1))
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_the_sockets_of_one_port_are_picked_out(*, is_connected: bool) -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wanted,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other,
+    ):
+        for one in (wanted, other):
+            one.bind(("127.0.0.1", 0))
+        if is_connected:
+            wanted.connect(("127.0.0.1", 53))
+        port = wanted.getsockname()[1]
+        diag = InetDiag()
+        rows = diag.of_local_port("udp", port)
+        diag.close()
+
+    assert [row.endpoint.local_port for row in rows] == [port]
+    assert rows[0].endpoint.remote_port == (53 if is_connected else None)
+
+
+def test_a_look_may_be_at_listeners_alone() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            swept = Sweep(set(), keys_max=100_000, new_max=100_000)
+            diag = InetDiag()
+            diag.sweep("tcp", swept, LISTENING_STATES)
+            diag.close()
+
+    assert [row.is_listening for row in of_port(swept.new, port)] == [True]
+    assert all(row.is_listening for row in swept.new)

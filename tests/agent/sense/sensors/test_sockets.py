@@ -1,22 +1,30 @@
 import os
+import select
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.hostroot import HostRoot
 from agent.sense.ports import Sighting
+from agent.sense.sensors import sockets
+from agent.sense.sensors.inetdiag import ALL_STATES, LISTENING_STATES, InetDiag
+from agent.sense.sensors.sockends import EndsRefused, SocketEnds
 from agent.sense.sensors.sockets import SocketSensor, SocketSettings, snapshot
+from agent.sense.sensors.socksweep import Sweep
 from proto.model import (
+    DropReason,
     Endpoint,
     HealthState,
     Observation,
     ObservationKind,
     Precision,
     Process,
+    Role,
 )
 from runtime.clock import NS_PER_S, SystemClock
 from tests.agent.sense.sensors.driving import drain, drops_of
@@ -64,6 +72,27 @@ def sensor(clock: RealTime) -> Iterator[SocketSensor]:
     made.stop()
 
 
+def refusing(_bytes: int) -> SocketEnds:
+    raise EndsRefused("ended sockets: Operation not permitted")
+
+
+def slow_sweep(clock: FakeClock, seconds: float) -> Callable[..., None]:
+    sweep = InetDiag.sweep
+
+    def slow(diag: InetDiag, protocol: str, swept: Sweep, states: int = ALL_STATES) -> None:
+        sweep(diag, protocol, swept, states)
+        if states != LISTENING_STATES:
+            clock.forward(seconds)
+
+    return slow
+
+
+def wait_until_readable(sensor: SocketSensor) -> None:
+    """Wait for the kernel to have told of what ended; it does so a little later."""
+    assert select.select(sensor.descriptors(), (), (), 10)[0]
+    time.sleep(0.2)
+
+
 def look(sensor: SocketSensor, clock: FakeClock) -> list[Sighting]:
     clock.forward(10)
     return drain(sensor, clock)
@@ -104,18 +133,109 @@ def test_a_connection_is_told_from_both_its_ends(sensor: SocketSensor, clock: Re
     assert {process.pid if process else None for _, _, process in found} == {os.getpid()}
 
 
-def test_a_connection_that_is_over_is_seen_lingering(sensor: SocketSensor, clock: RealTime) -> None:
+def test_a_connection_that_is_over_before_the_first_look_is_seen_lingering(
+    clock: RealTime,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         caller = socket.create_connection(("127.0.0.1", port))
         accepted, _ = listener.accept()
         caller.close()
         accepted.close()
-        told = look(sensor, clock)
+        made = SocketSensor(SocketSettings(), HostRoot(), clock)
+        made.start(b"")
+        told = drain(made, clock)
+        made.stop()
 
     [(kind, endpoint, process)] = [ends for ends in seen(told, port) if ends[1].remote_port == port]
     assert (kind, endpoint.state) == (ObservationKind.SOCKET_OPEN, "time_wait")
     assert (process, endpoint.inode) == (None, None)
+
+
+def test_a_connection_between_two_looks_is_told_once_and_without_a_process(
+    sensor: SocketSensor, clock: RealTime
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        look(sensor, clock)
+        caller = socket.create_connection(("127.0.0.1", port))
+        accepted, _ = listener.accept()
+        caller_port = caller.getsockname()[1]
+        caller.close()
+        accepted.close()
+        wait_until_readable(sensor)
+        told = [*drain(sensor, clock), *look(sensor, clock), *look(sensor, clock)]
+
+    found = [ends for ends in seen(told, port) if ends[0] is ObservationKind.SOCKET_OPEN]
+    assert sorted((end.local_port, end.remote_port) for _, end, _ in found) == sorted(
+        [(port, caller_port), (caller_port, port)]
+    )
+    assert {(end.state, process) for _, end, process in found} == {("close", None)}
+
+
+def test_who_began_a_connection_shows_in_the_part_the_other_side_plays(
+    sensor: SocketSensor, clock: RealTime
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            accepted, _ = listener.accept()
+            told = look(sensor, clock)
+            accepted.close()
+
+    roles = {
+        fact.subject.value.remote_port == port: fact.subject.role
+        for fact in told
+        if isinstance(fact, Observation)
+        and isinstance(fact.subject.value, Endpoint)
+        and fact.kind is ObservationKind.SOCKET_OPEN
+        and port in {fact.subject.value.local_port, fact.subject.value.remote_port}
+    }
+    assert roles == {True: Role.TARGET, False: Role.ACTOR}
+
+
+@pytest.mark.parametrize("is_heard", [True, False], ids=["heard", "looked-at"])
+def test_the_end_of_a_listener_is_told_with_the_process_that_held_it(
+    clock: RealTime, monkeypatch: pytest.MonkeyPatch, *, is_heard: bool
+) -> None:
+    if not is_heard:
+        monkeypatch.setattr(sockets, "SocketEnds", refusing)
+    sensor = SocketSensor(SocketSettings(), HostRoot(), clock)
+    sensor.start(b"")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        drain(sensor, clock)
+
+    told = look(sensor, clock)
+    again = look(sensor, clock)
+
+    sensor.stop()
+    [(kind, endpoint, process)] = seen(told, port)
+    assert (kind, endpoint.local_port) == (ObservationKind.SOCKET_CLOSE, port)
+    assert process is not None
+    assert process.pid == os.getpid()
+    assert seen(again, port) == []
+
+
+def test_more_ended_sockets_than_the_kernel_keeps_are_a_gap_and_a_full_look_at_once(
+    clock: RealTime,
+) -> None:
+    sensor = SocketSensor(SocketSettings(ended_buffer_bytes=65_536), HostRoot(), clock)
+    sensor.start(b"")
+    drain(sensor, clock)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for _ in range(400):
+            with socket.create_connection(listener.getsockname()):
+                listener.accept()[0].close()
+        wait_until_readable(sensor)
+
+        drops = drops_of(drain(sensor, clock))
+        looked = sensor.health()
+
+    sensor.stop()
+    assert [drop.reason for drop in drops] == [DropReason.SOURCE_GAP]
+    assert drops[0].count is None
+    assert looked.dropped == 1
 
 
 def test_a_connection_that_was_told_is_not_told_again_when_it_ends(
@@ -152,14 +272,14 @@ def test_looks_fall_on_a_shared_tick(sensor: SocketSensor, clock: RealTime) -> N
     assert due is not None
     assert due % (10 * NS_PER_S) == 0
     assert 0 < due - clock.boot_ns() <= 10 * NS_PER_S
-    assert sensor.descriptors() == ()
+    assert len(sensor.descriptors()) == 1
 
 
 def test_health_says_what_is_not_seen(sensor: SocketSensor) -> None:
     health = sensor.health()
 
     privileged = os.geteuid() == 0
-    assert health.rung == "inetdiag"
+    assert health.rung == "inetdiag+destroy-events"
     assert health.state is (HealthState.OK if privileged else HealthState.DEGRADED)
     assert ("other users" in health.reason) is not privileged
 
@@ -251,6 +371,57 @@ def test_stopping_twice_or_unstarted_is_harmless() -> None:
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
     assert sensor.cursor() == b""
+
+
+def test_where_looks_are_dear_only_listeners_are_looked_at_in_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = RealTime()
+    monkeypatch.setattr(InetDiag, "sweep", slow_sweep(clock, 0.03))
+    sensor = SocketSensor(SocketSettings(), HostRoot(), clock)
+    sensor.start(b"")
+    drain(sensor, clock)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            soon, later = [], []
+            soon += look(sensor, clock)
+            for _ in range(6):
+                later += look(sensor, clock)
+
+    sensor.stop()
+    assert [kind for kind, _, _ in seen(soon, port)] == [ObservationKind.SOCKET_LISTEN]
+    assert ObservationKind.SOCKET_OPEN in [kind for kind, _, _ in seen(later, port)]
+
+
+@pytest.mark.root
+def test_in_a_private_network_nothing_is_told_of_its_own_ends_and_the_limit_is_said() -> None:
+    script = (
+        "from agent.hostroot import HostRoot\n"
+        "from agent.sense.sensors.sockets import SocketSensor, SocketSettings\n"
+        "from runtime.clock import SystemClock\n"
+        "clock = SystemClock()\n"
+        "sensor = SocketSensor(SocketSettings(), HostRoot(), clock)\n"
+        "sensor.start(b'')\n"
+        "while sensor.due() <= clock.boot_ns():\n"
+        "    sensor.poll(clock.boot_ns() + 10**9)\n"
+        "health = sensor.health()\n"
+        "print(health.state.value, health.rung, sensor.descriptors(), health.reason, sep='|')\n"
+    )
+
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    if "unshare" in done.stderr:
+        pytest.skip(f"needs the right to make namespaces: {done.stderr.strip()}")
+    state, rung, descriptors, reason = done.stdout.strip().split("|")
+    assert (state, rung, descriptors) == ("degraded", "procnet", "()")
+    assert "private network namespace" in reason
 
 
 @pytest.mark.root

@@ -114,3 +114,42 @@ def test_limits_hold_and_are_said(tmp_path: Path) -> None:
     assert (first, more, second) == (2, True, 1)
     assert fewer.take_omitted() > 0
     assert fewer.take_omitted() == 0
+
+
+def test_a_listener_that_is_gone_is_returned_once() -> None:
+    tables = SocketTables(HostRoot(), LIMITS, is_host_network=True)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        tables.new_rows("tcp")
+        listening, none_gone = tables.listening_ports, tables.take_gone()
+
+    tables.new_rows("tcp")
+    gone = [row for row in tables.take_gone() if row.endpoint.local_port == port]
+
+    assert ("tcp", port) in listening
+    assert none_gone == []
+    assert [row.is_listening for row in gone] == [True]
+    assert tables.take_gone() == []
+    assert ("tcp", port) not in tables.listening_ports
+
+
+def test_a_look_at_listeners_alone_forgets_no_connection() -> None:
+    tables = SocketTables(HostRoot(), LIMITS, is_host_network=True)
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            tables.new_rows("tcp")
+            if tables.rung != socktables.INETDIAG:
+                pytest.skip("this kernel has no sock_diag")
+            with socket.create_server(("127.0.0.1", 0)) as second:
+                port_2 = second.getsockname()[1]
+                new = tables.new_rows("tcp", only_listening=True)
+                ports = tables.listening_ports
+                full = tables.new_rows("tcp")
+            tables.new_rows("tcp", only_listening=True)
+            gone = tables.take_gone()
+
+    assert port_2 in {row.endpoint.local_port for row in new}
+    assert {("tcp", port), ("tcp", port_2)} <= ports
+    assert not [row for row in full if row.endpoint.local_port in {port, port_2}]
+    assert port_2 in {row.endpoint.local_port for row in gone}
