@@ -146,3 +146,15 @@ def how_to_grant(names: Collection[str]) -> str:
         "run under vedette-sense.service without the minimal drop-in"
         " (rm /etc/systemd/system/vedette-sense.service.d/profile.conf), or as root"
     )
+
+
+# What lets a sensor see more; of these, `doctor` names the ones the process does not hold.
+WIDENS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "processes": ("sys_ptrace", "audit_read", "net_admin", "sys_admin"),
+        "sockets": ("sys_ptrace",),
+        "files": ("dac_read_search", "sys_admin"),
+        "authlog": ("dac_read_search",),
+        "posture": ("dac_read_search",),
+    }
+)

@@ -133,6 +133,13 @@ class Machine:
         outbox.close()
         return batches
 
+    def wait_for_a_batch(self, wait_s: float = 30) -> None:
+        """Wait until a daemon has sealed something."""
+        end = time.monotonic() + wait_s
+        while not ((self.sense / "headers.log").exists() and self.sealed()):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
     def sealed(self) -> list[Sealed]:
         """What the header log lists, in the order it was sealed."""
         data = (self.sense / "headers.log").read_bytes()
