@@ -18,7 +18,7 @@ from agent.sense.app import Judge, Parts, Sense
 from agent.sense.content import Content, ContentPorts
 from agent.sense.door import Door
 from agent.sense.floods import Floods
-from agent.sense.match import indicators, logins
+from agent.sense.match import indicators, logins, packaged
 from agent.sense.match.context import MatchContext
 from agent.sense.outbox import Outbox
 from agent.sense.ports import Sensor
@@ -162,7 +162,10 @@ def judges(identity: PeerIdentity, content: Content, clock: Clock) -> tuple[Judg
     def by_login(observation: Observation) -> tuple[Finding, ...]:
         return logins.judge(observation, tenant, host)
 
-    return by_indicator, by_login
+    def by_package(observation: Observation) -> tuple[Finding, ...]:
+        return packaged.judge(observation, tenant, host)
+
+    return by_indicator, by_login, by_package
 
 
 def read_trust(directory: Path) -> Trust:

@@ -1,48 +1,63 @@
-"""A look at one file: compare, hash where something moved, tell.
+"""A look at one file: compare, hash where something moved, judge by its package, tell.
 
 Everything that takes long is a generator that yields between slices of work; while it is
 suspended another look at the same file may have told the change, so the row is read again before
 anything is told.
 """
 
-import hashlib
 import os
 import stat
 from collections.abc import Generator
 from typing import Final
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct, UnsetType, structs
 
-from agent.hostroot import READ_FLAGS, HostFileError, HostFileMissing, HostFileNotRegular, HostRoot
+from agent.hostroot import HostFileError, HostFileMissing, HostRoot
 from agent.hosttext import host_text
+from agent.sense.match.packaged import LIKE_AGAIN, STILL_UNLIKE, UNLIKE
 from agent.sense.ports import Sighting
-from agent.sense.sensors.filerows import (
-    YOUNG_NS,
-    FileRow,
-    decode_row,
-    encode_row,
-    key_of,
-    row_of,
-    type_caveat,
-)
+from agent.sense.sensors.filecontent import Content, ContentReader
+from agent.sense.sensors.filepackages import Packaged
+from agent.sense.sensors.filerows import FileRow, decode_row, encode_row, key_of, row_of
 from agent.sense.sensors.filetrees import FileSettings
+from agent.sense.sensors.fileverdict import Verdicts
 from agent.sense.sensors.told import Told
-from proto.model import Entity, File, Observation, ObservationKind, Precision, Role, Source, User
+from proto.model import (
+    Entity,
+    File,
+    Observation,
+    ObservationKind,
+    Precision,
+    Process,
+    Role,
+    Source,
+    User,
+)
 from runtime.clock import Clock
 
-SLICE_BYTES: Final = 256 * 1024
 PATH_CHARS_MAX: Final = 8192
+# A file that was not compared with its package because dpkg was at work; a later word follows.
+NOT_COMPARED: Final = "not compared with its package yet"
 
 Steps = Generator[None, None, None]
 
 
-class _Content(Struct, frozen=True):
-    """What reading a file gave; ``sha256`` None: nothing to hash, UNSET: not hashed."""
+class _Verdict(Struct, frozen=True):
+    """What there is to remember, and to say, of a file and its package."""
 
-    seen: os.stat_result
-    sha256: bytes | UnsetType | None
-    caveats: tuple[str, ...] = ()
-    unsure: bool = False
+    package: str | UnsetType | None = UNSET
+    blamed: bool = False
+    waits: bool = False
+    word: str = ""
+
+
+class _Past(Struct, frozen=True):
+    """What was known of a file before it was read."""
+
+    row: FileRow | None
+    owner: Packaged | None
+    is_baseline: bool
+    by: Process | None
 
 
 class Looker:
@@ -53,15 +68,27 @@ class Looker:
         clock: stamps what is seen.
         told: what was told before.
         settings: the largest file to hash, and how many to remember.
+        verdicts: what the package database says.
     """
 
-    def __init__(self, host: HostRoot, clock: Clock, told: Told, settings: FileSettings) -> None:
+    def __init__(
+        self,
+        host: HostRoot,
+        clock: Clock,
+        told: Told,
+        settings: FileSettings,
+        verdicts: Verdicts,
+    ) -> None:
         self._host = host
         self._clock = clock
         self.told = told
-        self._settings = settings
+        self._entries_max = settings.entries_max
+        self._reader = ContentReader(host, clock, settings.hash_bytes_max)
+        self._verdicts = verdicts
         self._entries = 0
         self.over = 0
+        # How many looks were begun: a look, or a walk, that was suspended knows of the others.
+        self.looks = 0
         self.source = Source("files", "", "")
         self.out: list[Sighting] = []
 
@@ -94,12 +121,13 @@ class Looker:
         value = self.told.get(key_of(path))
         return None if value is None else decode_row(value)
 
-    def look(self, path: bytes, *, is_baseline: bool) -> Steps:
+    def look(self, path: bytes, *, is_baseline: bool, by: Process | None = None) -> Steps:
         """Compare ``path`` with what was told of it, and tell what is new.
 
         Args:
             path: of anything but a directory.
             is_baseline: an unknown file is one that was there before us.
+            by: who is said to have changed it.
 
         Raises:
             StateLost: the database is damaged.
@@ -109,23 +137,70 @@ class Looker:
         except HostFileError:
             return  # not known to be gone, nothing to be seen: the sweep counts such directories
         if seen is None or stat.S_ISDIR(seen.st_mode):
-            self._tell_removed(path)
+            self._tell_removed(path, by)
             return
-        before = self.row(path)
-        if before is None and self._entries >= self._settings.entries_max:
+        yield from self.look_at(path, seen, is_baseline=is_baseline, by=by)
+
+    def look_at(
+        self,
+        path: bytes,
+        seen: os.stat_result,
+        *,
+        is_baseline: bool,
+        by: Process | None = None,
+        before: FileRow | UnsetType | None = UNSET,
+    ) -> Steps:
+        """Do as `look` does, with the metadata of what is no directory at hand.
+
+        Args:
+            path: of anything but a directory.
+            seen: what it is.
+            is_baseline: an unknown file is one that was there before us.
+            by: who is said to have changed it.
+            before: its stored row, where nothing else was looked at since it was read.
+
+        Raises:
+            StateLost: the database is damaged.
+        """
+        self.looks += 1
+        if before is UNSET or not self.told.is_written(key_of(path)):
+            before = self.row(path)
+        if before is None and self._entries >= self._entries_max:
             self.over += 1
             return
         if before is not None and before.is_as(seen) and not before.unsure:
-            return
-        content = yield from self._read(path, seen)
+            if not self.is_to_judge(path, before):
+                return
+            if before.md5:
+                self._judge_again(path, before)
+                return
+        owner = self._verdicts.owner(path) if stat.S_ISREG(seen.st_mode) else None
+        looks = self.looks
+        content = yield from self._reader.read(
+            path, seen, with_md5=owner is not None and bool(owner.digests)
+        )
         if content is None:
-            self._tell_removed(path)
-        else:
-            self._tell_content(path, content, is_baseline=is_baseline)
+            self._tell_removed(path, by)
+            return
+        if looks != self.looks:
+            before = self.row(path)
+        self._tell_content(path, content, _Past(before, owner, is_baseline=is_baseline, by=by))
+
+    def is_to_judge(self, path: bytes, row: FileRow) -> bool:
+        """Tell whether a file that has not moved is to be compared with its package (anew)."""
+        if not (row.waits or self._verdicts.is_anew) or not stat.S_ISREG(row.mode):
+            return False
+        owner = self._verdicts.owner(path)
+        if owner is None or not owner.digests:
+            return row.waits or row.blamed
+        if not row.md5:
+            return bool(row.sha256)
+        return row.waits or row.blamed == (row.md5 in owner.digests)
 
     def forget(self, path: bytes) -> None:
         """Forget a file that is no longer there, or no longer ours to watch."""
-        self.told.put(key_of(path), None)
+        self.looks += 1
+        self._put(path, None)
         self._entries -= 1
 
     def tell(self, sighting: Sighting) -> None:
@@ -133,31 +208,73 @@ class Looker:
         self.told.tell(sighting)
         self.out.append(sighting)
 
-    def _tell_removed(self, path: bytes) -> None:
+    def _put(self, path: bytes, row: FileRow | None) -> None:
+        self.told.put(key_of(path), None if row is None else encode_row(row))
+
+    # ---------------------------------------------------------------- files and their packages
+
+    def _verdict(self, owner: Packaged | None, md5: bytes, *, was_blamed: bool) -> _Verdict:
+        """Judge a file that was read; what could not be read stays as it was judged."""
+        package: str | UnsetType | None = UNSET
+        if self._verdicts.knows:
+            package = None if owner is None else owner.name
+        if owner is not None and owner.digests and not md5:
+            return _Verdict(package, blamed=was_blamed)
+        blamed = self._verdicts.is_blamed(owner, md5)
+        if blamed is None:
+            return _Verdict(package, blamed=was_blamed, waits=True, word=NOT_COMPARED)
+        if blamed:
+            return _Verdict(package, blamed=True, word=STILL_UNLIKE if was_blamed else UNLIKE)
+        return _Verdict(package, word=LIKE_AGAIN if was_blamed else "")
+
+    def _judge_again(self, path: bytes, row: FileRow) -> None:
+        """Judge a file that has not moved by what its package says now."""
+        owner = self._verdicts.owner(path)
+        verdict = self._verdict(owner, row.md5, was_blamed=row.blamed)
+        if verdict.waits and row.waits:
+            return
+        self._put(path, _judged(row, row.md5, verdict))
+        if verdict.blamed != row.blamed:
+            file = _file_of(path, row, verdict.package, verdict.word)
+            self._tell_file(
+                ObservationKind.FILE_SEEN, file, self._clock.wall_ns(), Precision.POLL, None
+            )
+
+    # ------------------------------------------------------------------------- what is told
+
+    def _tell_removed(self, path: bytes, by: Process | None) -> None:
         before = self.row(path)
         if before is None:
             return
         self.forget(path)
-        file = File(
-            path=host_text(path, PATH_CHARS_MAX),
-            sha256=before.sha256 or UNSET,
-            size=before.size,
-            mode=before.mode,
-            owner=User(uid=before.uid),
-            changed=before.changed,
-            inode=before.inode,
+        owner = self._verdicts.owner(path) if before.blamed else None
+        file = _file_of(
+            path,
+            before,
+            UNSET if owner is None else owner.name,
+            LIKE_AGAIN if before.blamed else "",
         )
-        self._tell_file(ObservationKind.FILE_REMOVED, file, self._clock.wall_ns(), Precision.POLL)
+        now = self._clock.wall_ns()
+        self._tell_file(ObservationKind.FILE_REMOVED, file, now, Precision.POLL, by)
 
-    def _tell_content(self, path: bytes, content: _Content, *, is_baseline: bool) -> None:
-        before = self.row(path)
-        seen = content.seen
+    def _tell_content(self, path: bytes, content: Content, past: _Past) -> None:
+        before, seen = past.row, content.seen
         sha256 = content.sha256 if isinstance(content.sha256, bytes) else b""
-        if before is not None and before.is_as(seen) and before.sha256 == sha256:
-            if before.unsure and not content.unsure:
-                self.told.put(key_of(path), encode_row(row_of(seen, sha256, unsure=False)))
+        was_blamed = before is not None and before.blamed
+        verdict = _Verdict()
+        if stat.S_ISREG(seen.st_mode):
+            verdict = self._verdict(past.owner, content.md5, was_blamed=was_blamed)
+        is_same = before is not None and before.is_as(seen) and before.sha256 == sha256
+        is_old = before is not None and is_same and was_blamed == verdict.blamed
+        after = row_of(
+            seen, sha256, unsure=content.unsure and (before is None or not is_old or before.unsure)
+        )
+        if past.owner is not None:
+            after = _judged(after, content.md5, verdict)
+        if after != before:
+            self._put(path, after)
+        if is_old:
             return
-        self.told.put(key_of(path), encode_row(row_of(seen, sha256, unsure=content.unsure)))
         self._entries += before is None
         file = File(
             path=host_text(path, PATH_CHARS_MAX),
@@ -167,17 +284,23 @@ class Looker:
             owner=User(uid=seen.st_uid),
             changed=seen.st_ctime_ns,
             inode=seen.st_ino,
-            caveats=content.caveats,
+            package=verdict.package,
+            caveats=(*content.caveats, verdict.word) if verdict.word else content.caveats,
         )
-        if before is not None:
-            self._tell_file(ObservationKind.FILE_CHANGED, file, seen.st_ctime_ns, Precision.EXACT)
-        elif is_baseline:
-            self._tell_file(ObservationKind.FILE_SEEN, file, self._clock.wall_ns(), Precision.POLL)
-        else:
-            self._tell_file(ObservationKind.FILE_CREATED, file, seen.st_ctime_ns, Precision.EXACT)
+        if is_same or (before is None and past.is_baseline):
+            now = self._clock.wall_ns()
+            self._tell_file(ObservationKind.FILE_SEEN, file, now, Precision.POLL, None)
+            return
+        kind = ObservationKind.FILE_CHANGED if before else ObservationKind.FILE_CREATED
+        self._tell_file(kind, file, seen.st_ctime_ns, Precision.EXACT, past.by)
 
     def _tell_file(
-        self, kind: ObservationKind, file: File, event_time: int, precision: Precision
+        self,
+        kind: ObservationKind,
+        file: File,
+        event_time: int,
+        precision: Precision,
+        by: Process | None,
     ) -> None:
         self.tell(
             Observation(
@@ -187,47 +310,25 @@ class Looker:
                 event_precision=precision,
                 observed_at=self._clock.wall_ns(),
                 subject=Entity(Role.TARGET, file),
+                process=by,
             )
         )
 
-    def _read(self, path: bytes, seen: os.stat_result) -> Generator[None, None, _Content | None]:
-        """Read and hash what is there; None where it went meanwhile."""
-        if kind := type_caveat(seen.st_mode):
-            return _Content(seen, None, (kind,))
-        if seen.st_size > self._settings.hash_bytes_max:
-            return _Content(seen, UNSET, ("too large to hash",))
-        try:
-            fd = self._host.open(path, READ_FLAGS | os.O_NOFOLLOW)
-        except (HostFileMissing, HostFileNotRegular):
-            # Gone, or a link or a device now: whatever it is, the next look will see it.
-            return None if self._is_gone(path) else _Content(seen, UNSET, ("changed",), unsure=True)
-        except HostFileError:
-            return _Content(seen, UNSET, ("unreadable",))
-        try:
-            return (yield from self._hash(fd))
-        except OSError:
-            return _Content(seen, UNSET, ("unreadable",))
-        finally:
-            os.close(fd)
 
-    def _is_gone(self, path: bytes) -> bool:
-        try:
-            return self.stat(path) is None
-        except HostFileError:
-            return False
+def _judged(row: FileRow, md5: bytes, verdict: _Verdict) -> FileRow:
+    return structs.replace(row, md5=md5, blamed=verdict.blamed, waits=verdict.waits)
 
-    def _hash(self, fd: int) -> Generator[None, None, _Content]:
-        """Hash an open file in slices; what moved under our hands is not given a hash."""
-        began = os.fstat(fd)
-        unsure = abs(self._clock.wall_ns() - began.st_ctime_ns) < YOUNG_NS
-        digest = hashlib.sha256()
-        left = self._settings.hash_bytes_max
-        while left > 0 and (data := os.read(fd, min(SLICE_BYTES, left))):
-            digest.update(data)
-            left -= len(data)
-            if len(data) == SLICE_BYTES:
-                yield
-        ended = os.fstat(fd)
-        if not row_of(began, b"", unsure=False).is_as(ended):
-            return _Content(ended, UNSET, ("changed",), unsure=True)
-        return _Content(ended, digest.digest(), unsure=unsure)
+
+def _file_of(path: bytes, row: FileRow, package: str | UnsetType | None, word: str) -> File:
+    """Return a file as it was told last."""
+    return File(
+        path=host_text(path, PATH_CHARS_MAX),
+        sha256=row.sha256 or UNSET,
+        size=row.size,
+        mode=row.mode,
+        owner=User(uid=row.uid),
+        changed=row.changed,
+        inode=row.inode,
+        package=package,
+        caveats=(word,) if word else (),
+    )

@@ -16,13 +16,15 @@ from agent.sense.sensors.told import StateLost, Told
 
 # A file whose ctime is this young may be written again without any stamp moving.
 YOUNG_NS: Final = 50_000_000
+ROWS_A_TIME: Final = 256
 
 
 class FileRow(Struct, frozen=True, array_like=True):
     """A file as it was told; times in nanoseconds, ``mode`` with the type of the file.
 
     ``sha256`` is empty where there was nothing to hash or it was not done. ``unsure`` asks for
-    another look although no stamp moves.
+    another look although no stamp moves. ``md5`` is of a file that its package has a digest of;
+    ``blamed`` says that it was told to differ, ``waits`` that it could not be said yet.
     """
 
     size: int
@@ -34,6 +36,9 @@ class FileRow(Struct, frozen=True, array_like=True):
     gid: int
     sha256: bytes = b""
     unsure: bool = False
+    md5: bytes = b""
+    blamed: bool = False
+    waits: bool = False
 
     def is_as(self, seen: os.stat_result) -> bool:
         """Tell whether nothing that can be seen without reading has moved."""
@@ -95,15 +100,22 @@ def row_of(seen: os.stat_result, sha256: bytes, *, unsure: bool) -> FileRow:
     )
 
 
-def rows_in(told: Told, directory: bytes, count_max: int) -> dict[bytes, FileRow]:
-    """Return name and row of each file remembered directly in ``directory``.
+def rows_in(told: Told, directory: bytes) -> Iterator[tuple[bytes, FileRow]]:
+    """Yield name and row of each file remembered directly in ``directory``, in order of names.
+
+    A few hundred are read at a time: rows may change, come and go while this runs.
 
     Raises:
         StateLost: the database is damaged.
     """
-    found = told.between(directory + b"\0", directory + b"\1", count_max)
     skip = len(directory) + 1
-    return {key[skip:]: decode_row(value) for key, value in found}
+    low, high = directory + b"\0", directory + b"\1"
+    while found := told.between(low, high, ROWS_A_TIME):
+        for key, value in found:
+            yield key[skip:], decode_row(value)
+        if len(found) < ROWS_A_TIME:
+            return
+        low = found[-1][0] + b"\0"
 
 
 def directories_below(told: Told, top: bytes) -> Iterator[bytes]:

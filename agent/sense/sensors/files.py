@@ -10,7 +10,7 @@ What was told is kept (`told`), so that a restart tells the differences alone.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, SensorSpec, Sigh
 from agent.sense.sensors.filelook import Looker, Steps
 from agent.sense.sensors.filesweep import Sweep
 from agent.sense.sensors.filetrees import FileSettings, Place, Scope, Tree
+from agent.sense.sensors.fileverdict import Verdicts
 from agent.sense.sensors.filewatch import Watches
 from agent.sense.sensors.told import Opening, StateLost, Told, ToldLimits
 from proto.model import Drop, DropReason, HealthState, Source
@@ -62,8 +63,9 @@ class FileSensor:
         self._settings = settings
         self._clock = clock
         self._told = Told(state, ToldLimits(settings.state_bytes_max, JOURNAL_ROWS_MAX))
-        self._looker = Looker(host, clock, self._told, settings)
         scope = Scope(settings.trees)
+        self._verdicts = Verdicts(host, clock, scope.may_hold)
+        self._looker = Looker(host, clock, self._told, settings, self._verdicts)
         self._watches = Watches(host, scope, settings.watches_max)
         self._sweep = Sweep(host, scope, self._looker, self._watches, settings.entries_max)
         self._trees = [_flag_of(tree) for tree in settings.trees]
@@ -84,14 +86,15 @@ class FileSensor:
         self.stop()
         opening = self._told.open(cursor)
         self._watches.open()
+        self._verdicts.open()
         self._is_started = True
         self._is_replaying = True
         self._begin(opening, "the sensor was not running")
 
     def descriptors(self) -> Sequence[int]:
-        """Return the inotify descriptor, where there is one."""
+        """Return the descriptors of inotify, where there are any."""
         fd = self._watches.fileno()
-        return (fd,) if fd >= 0 else ()
+        return (*((fd,) if fd >= 0 else ()), *self._verdicts.descriptors())
 
     def due(self) -> int | None:
         """Return when the next look is wanted."""
@@ -99,8 +102,12 @@ class FileSensor:
             return None
         if self._is_replaying or self._urgent or self._sweeping or self._places:
             return 0
-        pending = next(iter(self._files.values()), None)
-        return self._sweep_due if pending is None else min(self._sweep_due, pending[0])
+        due = [self._sweep_due]
+        if (pending := next(iter(self._files.values()), None)) is not None:
+            due.append(pending[0])
+        if (judging := self._verdicts.due()) is not None:
+            due.append(judging)
+        return min(due)
 
     def poll(self, deadline: int) -> Sequence[Sighting]:
         """Read events, do what is due until ``deadline``, and return what is new."""
@@ -114,6 +121,8 @@ class FileSensor:
                 self._is_replaying = len(again) == POLL_SIGHTINGS_MAX
                 return again
             self._read_events()
+            if self._verdicts.wants_sweep():
+                self._sweep_due = 0
             self._work(deadline)
             self._told.commit(self._clock.wall_ns())
         except StateLost as error:
@@ -146,6 +155,7 @@ class FileSensor:
         """Close inotify and the state; what waits is found again by the next sweep."""
         self._drop_work()
         self._watches.close()
+        self._verdicts.close()
         self._told.close()
         self._is_started = False
 
@@ -230,7 +240,12 @@ class FileSensor:
             self._looker.tell(self._drop(self._gap))
             self._gap = None
         baselined = {n for n, flag in enumerate(self._trees) if self._told.get(flag)}
-        self._sweeping = self._sweep.everything(baselined)
+        self._sweeping = self._sweep_all(baselined)
+
+    def _sweep_all(self, baselined: Container[int]) -> Steps:
+        yield from self._verdicts.refresh()
+        yield from self._sweep.everything(baselined)
+        self._verdicts.all_judged()
 
     def _end_sweep(self) -> None:
         self._last_success = self._clock.wall_ns()
@@ -272,6 +287,8 @@ class FileSensor:
             yield f"{len(report.unlisted)} directories cannot be listed"
         if report.links:
             yield f"{report.links} trees are symbolic links, which are not followed"
+        if self._verdicts.problem:
+            yield self._verdicts.problem
         if self._told.problem:
             yield f"restart will tell some files again: {self._told.problem}"
 

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Container, Generator, Iterator
 from typing import Final
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from agent.hostroot import READ_FLAGS, HostFileError, HostFileMissing, HostRoot
 from agent.sense.sensors.filelook import Looker, Steps
@@ -37,6 +37,14 @@ class _Listing(Struct, frozen=True):
     place: Place
     dev: int
     is_baseline: bool
+
+
+class _Found(Struct, frozen=True):
+    """A file in a listing, and what is remembered of it."""
+
+    name: bytes
+    seen: os.stat_result
+    row: FileRow | None
 
 
 class Sweep:
@@ -159,36 +167,54 @@ class Sweep:
             os.close(fd)
 
     def _entries_of(self, fd: int, listing: _Listing) -> Generator[None, None, list[Place]]:
+        """Go through names and rows side by side, both in order, so that neither is held whole."""
         place = listing.place
-        rows = rows_in(self._looker.told, place.path, self._entries_max)
         below: list[Place] = []
-        with os.scandir(fd) as entries:
-            for entry in entries:
-                yield
-                name = os.fsencode(entry.name)
-                seen = _stat_of(entry)
-                if seen is None or self._scope.excludes(place, name):
-                    continue
-                if not stat.S_ISDIR(seen.st_mode):
-                    row = rows.pop(name, None)
-                    yield from self._compare(listing, name, row, seen)
-                elif (
-                    seen.st_dev == listing.dev
-                    and len(below) <= self._entries_max
-                    and (inner := self._scope.below(place, name))
-                ):
-                    below.append(inner)
-        for name in rows:
-            yield from self._left_over(listing, name)
+        rows = rows_in(self._looker.told, place.path)
+        row = next(rows, None)
+        looks = self._looker.looks
+        for name in sorted(map(os.fsencode, os.listdir(fd))):
+            while row is not None and row[0] < name:
+                yield from self._left_over(listing, row[0])
+                row = next(rows, None)
+            yield
+            known: FileRow | None = None
+            if row is not None and row[0] == name:
+                known = row[1]
+                row = next(rows, None)
+            seen = _stat_in(fd, name)
+            is_ours = seen is not None and not self._scope.excludes(place, name)
+            if seen is None or not is_ours or stat.S_ISDIR(seen.st_mode):
+                if known is not None:
+                    yield from self._left_over(listing, name)
+                if seen is not None and is_ours and seen.st_dev == listing.dev:
+                    self._append_below(below, place, name)
+            else:
+                is_alone = looks == self._looker.looks
+                yield from self._compare(listing, _Found(name, seen, known), is_alone=is_alone)
+                looks += is_alone and looks != self._looker.looks
+        while row is not None:
+            yield from self._left_over(listing, row[0])
+            row = next(rows, None)
         return below
 
-    def _compare(
-        self, listing: _Listing, name: bytes, row: FileRow | None, seen: os.stat_result
-    ) -> Steps:
-        if row is not None and row.is_as(seen) and not row.unsure:
+    def _append_below(self, below: list[Place], place: Place, name: bytes) -> None:
+        if len(below) <= self._entries_max and (inner := self._scope.below(place, name)):
+            below.append(inner)
+
+    def _compare(self, listing: _Listing, found: _Found, *, is_alone: bool) -> Steps:
+        """Look where something moved; ``is_alone``: nobody else has looked at anything since."""
+        path = listing.place.path + b"/" + found.name
+        row = found.row
+        is_old = row is not None and row.is_as(found.seen) and not row.unsure
+        if is_old and row is not None and not self._looker.is_to_judge(path, row):
             return
-        path = listing.place.path + b"/" + name
-        yield from self._looker.look(path, is_baseline=listing.is_baseline)
+        yield from self._looker.look_at(
+            path,
+            found.seen,
+            is_baseline=listing.is_baseline,
+            before=row if is_alone else UNSET,
+        )
 
     def _left_over(self, listing: _Listing, name: bytes) -> Steps:
         """Settle a row whose name was not in the listing, or is now left out of it."""
@@ -204,7 +230,7 @@ class Sweep:
             yield
             if directory in visited or self._is_unlisted(directory):
                 continue
-            for name in rows_in(self._looker.told, directory, self._entries_max):
+            for name, _ in rows_in(self._looker.told, directory):
                 path = directory + b"/" + name
                 if path not in visited:
                     yield from self._settle_file(path)
@@ -226,11 +252,11 @@ class Sweep:
         return any(above in self._going.unlisted for above in upward(directory))
 
 
-def _stat_of(entry: os.DirEntry[str]) -> os.stat_result | None:
+def _stat_in(fd: int, name: bytes) -> os.stat_result | None:
     try:
-        return entry.stat(follow_symlinks=False)
+        return os.stat(name, dir_fd=fd, follow_symlinks=False)
     except OSError:
-        return None  # gone since it was listed; a row of it is settled after the listing
+        return None  # gone since it was listed; a row of it is settled by a look
 
 
 def roots_of(host: HostRoot, pattern: bytes) -> Iterator[bytes]:

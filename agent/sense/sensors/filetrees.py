@@ -78,6 +78,15 @@ class Scope:
         self.trees = trees
         self._excludes = [_compiled(tree.exclude) for tree in trees]
         self._inner = {os.fsencode(tree.path).rstrip(b"/") for tree in trees}
+        self._tops = [_literal(tree) for tree in trees]
+
+    def may_hold(self, directory: bytes) -> bool:
+        """Tell whether files of a directory may be in a tree; True may be wrong, False is not."""
+        here = directory.rstrip(b"/") + b"/"
+        return any(
+            here in {top, above} or (is_deep and here.startswith(top))
+            for above, top, is_deep in self._tops
+        )
 
     def root(self, tree: int, path: bytes) -> Place:
         """Return the place where a tree begins."""
@@ -99,6 +108,13 @@ class Scope:
         return by_path is not None and bool(
             by_path.fullmatch(os.fsdecode(place.path + b"/" + name))
         )
+
+
+def _literal(tree: Tree) -> tuple[bytes, bytes, bool]:
+    """Return what needs no look at the host: the tree may be a file, so its parent, and itself."""
+    path = os.fsencode(tree.path).rstrip(b"/")
+    head, star, _ = path.partition(b"/*")
+    return head.rpartition(b"/")[0] + b"/", head + b"/", tree.recursive or bool(star)
 
 
 def upward(path: bytes) -> Iterator[bytes]:

@@ -200,6 +200,10 @@ class Told:
             (bytes, bytes),
         )
 
+    def is_written(self, key: bytes) -> bool:
+        """Tell whether `between` knows of the row all that `get` does."""
+        return key not in self._rows
+
     def count(self) -> int:
         """Return the number of rows, near enough while some wait to be written.
 

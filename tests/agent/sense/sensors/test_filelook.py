@@ -12,12 +12,15 @@ from msgspec import UNSET
 
 from agent.hostroot import HostRoot
 from agent.sense.ports import Sighting
-from agent.sense.sensors.filelook import SLICE_BYTES, Looker
+from agent.sense.sensors.filecontent import SLICE_BYTES
+from agent.sense.sensors.filelook import Looker
 from agent.sense.sensors.filerows import encode_row, key_of, row_of
 from agent.sense.sensors.filetrees import FileSettings
+from agent.sense.sensors.fileverdict import Verdicts
 from agent.sense.sensors.told import Told, ToldLimits
 from proto.model import File, Observation, ObservationKind, Precision, User
-from runtime.clock import SystemClock
+from runtime.clock import Clock, SystemClock
+from tests.agent.sense.sensors.dpkghost import DpkgHost
 from tests.agent.sense.sensors.driving import files_of
 from tests.fakes.clock import FakeClock
 from tests.fakes.disk import FailingDisk
@@ -37,7 +40,11 @@ class Desk:
         self.told.open(b"")
         self.disk = FailingDisk()
         self.host = HostRoot(self.root, self.disk)
-        self.looker = Looker(self.host, self.clock, self.told, SETTINGS)
+        self.use(self.clock)
+
+    def use(self, clock: Clock) -> None:
+        self.verdicts = Verdicts(self.host, clock, lambda _: True)
+        self.looker = Looker(self.host, clock, self.told, SETTINGS, self.verdicts)
 
     def close(self) -> None:
         self.told.close()
@@ -302,7 +309,7 @@ def test_two_looks_at_the_same_change_tell_it_once(desk: Desk) -> None:
 
 def test_a_file_written_just_now_is_not_sure_to_stay(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    desk.looker = Looker(desk.host, SystemClock(), desk.told, SETTINGS)
+    desk.use(SystemClock())
     (desk.root / "file").write_bytes(b"one")
 
     desk.look()
@@ -362,3 +369,156 @@ def test_no_more_files_are_remembered_than_the_limit_and_the_rest_is_counted(des
     assert [len(each) for each in told] == [1] * 10 + [0] * 2
     assert desk.looker.over == 2
     assert len(again) == 1
+
+
+class PackagedDesk(Desk):
+    """A host with dpkg, one package and one file of it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.dpkg = DpkgHost(self.root)
+        self.dpkg.install("p", {"file": b"one", "odd": b"x"}, conffiles=("odd",))
+        self.judge_anew()
+
+    def judge_anew(self) -> None:
+        for _ in self.verdicts.refresh():
+            pass
+
+    def words(self, name: str = "file", *, is_baseline: bool = False) -> list[str]:
+        told = files_of(self.look(name, is_baseline=is_baseline))
+        return [f"{kind.value}: {', '.join(file.caveats)}" for kind, file in told]
+
+
+@pytest.fixture
+def packaged(tmp_path: Path) -> Iterator[PackagedDesk]:
+    made = PackagedDesk(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_file_is_told_with_its_package_and_others_with_none(packaged: PackagedDesk) -> None:
+    (packaged.root / "mine").write_bytes(b"x")
+    (packaged.root / "link").symlink_to("file")
+
+    assert packaged.file().package == "p"
+    assert packaged.file("mine").package is None
+    assert packaged.file("link").package is UNSET
+
+
+def test_a_packaged_file_that_changes_differs_still_differs_and_no_longer_differs(
+    packaged: PackagedDesk,
+) -> None:
+    told = packaged.words(is_baseline=True)
+    for data in (b"evil", b"worse", b"one", b"evil"):
+        packaged.dpkg.write("file", data)
+        told += packaged.words() + packaged.words()
+    (packaged.root / "file").unlink()
+    told += packaged.words()
+
+    assert told == [
+        "file_seen: ",
+        "file_changed: differs from its package",
+        "file_changed: still differs from its package",
+        "file_changed: no longer differs from its package",
+        "file_changed: differs from its package",
+        "file_removed: no longer differs from its package",
+    ]
+
+
+def test_a_conffile_may_be_anything(packaged: PackagedDesk) -> None:
+    packaged.dpkg.write("odd", b"the administrator's own")
+
+    assert packaged.words("odd") == ["file_created: "]
+
+
+def test_a_file_upgraded_before_its_list_is_never_blamed(packaged: PackagedDesk) -> None:
+    packaged.look()
+    (packaged.dpkg.dpkg / "updates/0001").touch()
+    packaged.dpkg.write("file", b"two")
+    told = packaged.words()
+    packaged.dpkg.list("p", {"file": b"two", "odd": b"x"}, conffiles=("odd",))
+    (packaged.dpkg.dpkg / "updates/0001").unlink()
+    packaged.judge_anew()
+    told += packaged.words()
+
+    row = packaged.looker.row(b"/file")
+    assert told == ["file_changed: not compared with its package yet"]
+    assert row is not None
+    assert not row.waits
+    assert not row.blamed
+
+
+def test_a_file_that_differs_when_dpkg_has_ended_is_blamed_then(packaged: PackagedDesk) -> None:
+    packaged.look()
+    (packaged.dpkg.dpkg / "updates/0001").touch()
+    packaged.dpkg.write("file", b"evil")
+    told = packaged.words()
+    (packaged.dpkg.dpkg / "updates/0001").unlink()
+    told += packaged.words() + packaged.words()
+
+    assert told == [
+        "file_changed: not compared with its package yet",
+        "file_seen: differs from its package",
+    ]
+
+
+def test_a_list_that_changes_under_a_file_judges_it_anew_without_reading_it(
+    packaged: PackagedDesk,
+) -> None:
+    packaged.look()
+    packaged.dpkg.list("p", {"file": b"two"})
+    packaged.judge_anew()
+    packaged.disk.fail(b"/file", errno.EIO, after=1)
+    told = packaged.words()
+    packaged.disk.mend()
+    packaged.dpkg.list("p", {"file": b"one"})
+    packaged.judge_anew()
+    told += packaged.words()
+
+    assert told == [
+        "file_seen: differs from its package",
+        "file_seen: no longer differs from its package",
+    ]
+
+
+def test_a_file_that_a_package_claims_later_is_read_for_it_once(packaged: PackagedDesk) -> None:
+    (packaged.root / "late").write_bytes(b"evil")
+    packaged.look("late")
+    packaged.dpkg.list("q", {"late": b"good"})
+    packaged.judge_anew()
+
+    assert packaged.words("late") == ["file_seen: differs from its package"]
+    assert packaged.words("late") == []
+
+
+def test_a_file_that_cannot_be_read_stays_as_it_was_judged(packaged: PackagedDesk) -> None:
+    packaged.dpkg.write("file", b"evil")
+    packaged.look()
+    packaged.dpkg.write("file", b"worse")
+    packaged.disk.fail(b"/file", errno.EIO, after=1)
+    told = packaged.words()
+    packaged.disk.mend()
+    packaged.dpkg.write("file", b"one")
+
+    assert told == ["file_changed: unreadable"]
+    assert packaged.words() == ["file_changed: no longer differs from its package"]
+
+
+def test_a_package_that_goes_takes_its_blame_with_it(packaged: PackagedDesk) -> None:
+    packaged.dpkg.write("file", b"evil")
+    packaged.look()
+    (packaged.dpkg.dpkg / "info/p.md5sums").unlink()
+    packaged.judge_anew()
+
+    assert packaged.words() == ["file_seen: no longer differs from its package"]
+
+
+def test_what_was_judged_is_remembered(packaged: PackagedDesk) -> None:
+    packaged.dpkg.write("file", b"evil")
+    packaged.look()
+    packaged.told.commit(1)
+    packaged.use(packaged.clock)
+    packaged.looker.count_anew()
+    packaged.judge_anew()
+
+    assert packaged.words() == []

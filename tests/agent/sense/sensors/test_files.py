@@ -14,11 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from agent.hostroot import HostRoot
+from agent.sense.match.packaged import LIKE_AGAIN, UNLIKE
 from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, Sighting
+from agent.sense.sensors.filelook import NOT_COMPARED
 from agent.sense.sensors.files import FileSensor
 from agent.sense.sensors.filetrees import FileSettings, Tree
 from proto.model import DropReason, HealthState, ObservationKind
 from runtime.clock import NS_PER_MS, NS_PER_S, SystemClock
+from tests.agent.sense.sensors.dpkghost import DpkgHost
 from tests.agent.sense.sensors.driving import drain, drops_of, files_of, is_readable
 from tests.fakes.clock import FakeClock
 
@@ -511,6 +514,68 @@ def test_this_hosts_own_files_are_seen_whoever_we_are(tmp_path: Path) -> None:
 
     assert len(told) > 10
     assert {kind for kind, _ in told} == {SEEN}
+
+
+def verdicts_of(told: list[Sighting]) -> list[tuple[str, str]]:
+    return [(file.path, ", ".join(file.caveats)) for _, file in files_of(told) if file.caveats]
+
+
+def test_a_modified_packaged_program_is_said_once_and_so_is_its_repair(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    packages = DpkgHost(host.root)
+    packages.install("p", {"tree/bin": b"good", "tree/other": b"x"})
+    told = [verdicts_of(host.start())]
+
+    packages.write("tree/bin", b"evil")
+    told += [verdicts_of(host.later()), verdicts_of(host.later(601))]
+    told.append(verdicts_of(host.start(host.sensor.cursor())))
+    packages.write("tree/bin", b"good")
+    told += [verdicts_of(host.later()), verdicts_of(host.later(601))]
+
+    assert told == [
+        [],
+        [("/tree/bin", UNLIKE)],
+        [],
+        [],
+        [("/tree/bin", LIKE_AGAIN)],
+        [],
+    ]
+    host.close()
+
+
+def test_a_program_modified_before_us_is_said_with_the_baseline(tmp_path: Path) -> None:
+    host = Host(tmp_path)
+    packages = DpkgHost(host.root)
+    packages.install("p", {"tree/bin": b"good"})
+    packages.write("tree/bin", b"evil")
+
+    told = host.start()
+
+    assert [(kind, file.package) for kind, file in files_of(told)] == [(SEEN, "p")]
+    assert verdicts_of(told) == [("/tree/bin", UNLIKE)]
+    host.close()
+
+
+def test_an_upgrade_blames_nobody_and_what_it_left_is_judged_when_it_has_ended(
+    tmp_path: Path,
+) -> None:
+    host = Host(tmp_path)
+    packages = DpkgHost(host.root)
+    packages.install("p", {"tree/a": b"1", "tree/b": b"1"})
+    host.start()
+
+    (packages.dpkg / "updates/0001").touch()
+    packages.write("tree/a", b"2")
+    packages.write("tree/b", b"evil")
+    during = host.later() + host.later(20)
+    packages.list("p", {"tree/a": b"2", "tree/b": b"2"})
+    (packages.dpkg / "updates/0001").unlink()
+    after = host.later(20) + host.later(20)
+
+    assert {word for _, word in verdicts_of(during)} == {NOT_COMPARED}
+    assert verdicts_of(after) == [("/tree/b", UNLIKE)]
+    assert host.sensor.due() != 0
+    host.close()
 
 
 class Changes(RuleBasedStateMachine):

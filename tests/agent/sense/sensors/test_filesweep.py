@@ -12,6 +12,7 @@ from agent.hostroot import HostRoot
 from agent.sense.sensors.filelook import Looker
 from agent.sense.sensors.filesweep import Sweep, roots_of
 from agent.sense.sensors.filetrees import FileSettings, Place, Scope, Tree
+from agent.sense.sensors.fileverdict import Verdicts
 from agent.sense.sensors.filewatch import Watches
 from agent.sense.sensors.told import Told, ToldLimits
 from proto.model import ObservationKind
@@ -42,7 +43,8 @@ class Desk:
 
     def use(self, *trees: Tree, entries_max: int = 100) -> None:
         settings = FileSettings(entries_max=entries_max)
-        self.looker = Looker(self.host, FakeClock(), self.told, settings)
+        verdicts = Verdicts(self.host, FakeClock(), lambda _: True)
+        self.looker = Looker(self.host, FakeClock(), self.told, settings, verdicts)
         scope = Scope(trees or (Tree("/tree"),))
         self.watches = Watches(self.host, scope, 100)
         self.sweep = Sweep(self.host, scope, self.looker, self.watches, entries_max)

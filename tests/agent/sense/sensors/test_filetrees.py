@@ -49,11 +49,34 @@ def test_an_inner_tree_is_its_own() -> None:
     assert scope.below(scope.root(0, b"/a"), b"y") == Place(b"/a/y", 0, 1)
 
 
+@pytest.mark.parametrize(
+    ("directory", "may"),
+    [
+        (b"/etc", True),
+        (b"/etc/deep/down", True),
+        (b"/etcetera", False),
+        (b"/usr/bin", True),
+        (b"/usr/bin/deep", False),
+        (b"/home/a/.ssh", True),
+        (b"/var/www", True),  # a tree may be one file
+        (b"/var", False),
+        (b"", True),
+    ],
+)
+def test_what_no_tree_can_hold_is_known_without_a_look(directory: bytes, *, may: bool) -> None:
+    scope = a_scope(
+        Tree("/etc"), Tree("/usr/bin", recursive=False), Tree("/home/*/.ssh"), Tree("/var/www/x")
+    )
+
+    assert scope.may_hold(directory) is may
+
+
 def test_the_root_directory_is_a_tree_like_any_other() -> None:
     scope = a_scope(Tree("/"))
 
     assert scope.root(0, b"/") == Place(b"", 0)
     assert scope.below(scope.root(0, b"/"), b"etc") == Place(b"/etc", 0, 1)
+    assert scope.may_hold(b"/anywhere")
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,17 @@ def test_rows_lie_in_the_order_of_their_keys_and_go_when_forgotten(tmp_path: Pat
     assert told.count() == 3
 
 
+def test_a_row_that_waits_to_be_written_is_known_to_wait(tmp_path: Path) -> None:
+    told = a_state(tmp_path)
+
+    told.put(b"k", b"v")
+    waits = told.is_written(b"k")
+    told.commit(NOW)
+
+    assert not waits
+    assert told.is_written(b"k")
+
+
 def test_a_full_database_keeps_telling_and_remembers_in_memory(tmp_path: Path) -> None:
     limits = ToldLimits(size_bytes_max=64 * 1024, journal_rows_max=1000)
     told = a_state(tmp_path, limits=limits)
