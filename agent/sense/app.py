@@ -36,7 +36,7 @@ from agent.sense.batch import OpenBatch, OpenBatches, SealingSettings
 from agent.sense.door import Door
 from agent.sense.floods import Floods
 from agent.sense.outbox import Outbox, Visible
-from agent.sense.ports import Sensor, Sighting
+from agent.sense.ports import Restating, Sensor, Sighting
 from agent.sense.receipts import ReceiptBook
 from agent.sense.recorder import Recorder
 from agent.sense.redact import Redactor
@@ -521,6 +521,10 @@ class Sense:
     def _take_hint(self, frame: HintFrame) -> None:
         if frame.kind is model.HintKind.CONTENT_CHANGED and self._p.content is not None:
             self._p.content.changed()
+        elif frame.kind is model.HintKind.RESEND_INVENTORY:
+            for sensor in self._p.sensors.values():
+                if isinstance(sensor, Restating):
+                    sensor.restate()
 
     def _take_chunk(self, frame: Chunk) -> None:
         if self._p.content is not None:

@@ -156,11 +156,12 @@ TABLES: Final[Mapping[str, Table]] = {
     "listening": Table(columns=_ENDPOINT_COLUMNS, rows=_listening_rows),
     "packages": Table(
         columns={
-            "manager": "deb",
+            "manager": "deb, rpm, python or npm",
             "name": "name of the package",
             "version": "its version, as its manager writes it",
             "architecture": "what it was built for",
-            "state": "as dpkg keeps it: wanted, error, status",
+            "state": "installed, or how far the manager got",
+            "path": "the directory it is installed in; null where there can be only one",
         },
         rows=_package_rows,
     ),

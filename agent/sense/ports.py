@@ -6,7 +6,7 @@ thread: long work (a sweep, hashing a tree) is cut into slices that end when the
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -78,4 +78,13 @@ class Sensor(Protocol):
 
     def stop(self) -> None:
         """Close the sources; harmless when repeated or never started."""
+        ...
+
+
+@runtime_checkable
+class Restating(Protocol):
+    """A sensor that keeps an inventory and can state all of it again."""
+
+    def restate(self) -> None:
+        """State everything again with the next polls, unless that was done not long ago."""
         ...

@@ -12,6 +12,7 @@ from agent.sense.recorder import RecorderSettings
 from agent.sense.redact import RedactionSettings
 from agent.sense.sensors.authlog import AuthLogSettings
 from agent.sense.sensors.filetrees import FileSettings
+from agent.sense.sensors.host import HostSettings
 from agent.sense.sensors.packages import PackageSettings
 from agent.sense.sensors.processes import ProcessSettings
 from agent.sense.sensors.sockets import SocketSettings
@@ -21,12 +22,21 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Each sensor's own section, and which of them run."""
 
     # An unknown name is a start-up error that lists the known ones.
-    enabled: tuple[str, ...] = ("processes", "sockets", "files", "authlog", "packages", "posture")
+    enabled: tuple[str, ...] = (
+        "processes",
+        "sockets",
+        "files",
+        "authlog",
+        "packages",
+        "host",
+        "posture",
+    )
     processes: ProcessSettings = ProcessSettings()
     sockets: SocketSettings = SocketSettings()
     files: FileSettings = FileSettings()
     authlog: AuthLogSettings = AuthLogSettings()
     packages: PackageSettings = PackageSettings()
+    host: HostSettings = HostSettings()
     posture: PostureSettings = PostureSettings()
 
     def __post_init__(self) -> None:

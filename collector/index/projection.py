@@ -180,8 +180,8 @@ def _take_inventory(db: sqlite3.Connection, batch: AdmittedBatch, item: Inventor
     if item.change is Change.REMOVED:
         db.execute(
             "DELETE FROM inventory"
-            " WHERE (agent, manager, name, architecture, path) = (?, ?, ?, ?, ?)",
-            name,
+            " WHERE (agent, manager, name, architecture, path, version) = (?, ?, ?, ?, ?, ?)",
+            (*name, package.version),
         )
         return
     db.execute(

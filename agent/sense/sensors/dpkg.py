@@ -8,11 +8,14 @@ Source: deb-control(5), dpkg(1) "package states".
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Final
 
 from msgspec import Struct
 
+from agent.hostroot import HostFileError, HostFileMissing, HostRoot
+from agent.sense.sensors.listings import Listed, Look, Thing, Things, Unread, key_of, stamp_of
+from agent.sense.sensors.replacewatch import ReplaceWatch
 from proto.model import Package
 
 STATUS_PATH: Final = "/var/lib/dpkg/status"
@@ -44,6 +47,67 @@ class Stanza(Struct, frozen=True):
 
     package: Package | None
     is_odd: bool = False
+
+
+class DpkgListing:
+    """What dpkg's status file names.
+
+    Args:
+        host: the only way to it.
+        interval_s: how often to look without being woken by its replacement.
+    """
+
+    name = "deb"
+    coverage = "packages that dpkg installed"
+
+    def __init__(self, host: HostRoot, interval_s: int) -> None:
+        self.interval_s = interval_s
+        self.watch: ReplaceWatch | None = ReplaceWatch(host, STATUS_PATH)
+        self._host = host
+
+    def look(self) -> Look:
+        """Return what moves when dpkg replaces the file.
+
+        Raises:
+            Unread: there is none, or it cannot be reached.
+        """
+        try:
+            seen = self._host.stat(STATUS_PATH)
+        except HostFileError as error:
+            is_absent = isinstance(error, HostFileMissing)
+            raise Unread(error.message, is_absent=is_absent) from error
+        return Look(stamp_of([seen]), seen.st_mtime_ns)
+
+    def read(self) -> Generator[None, None, Listed]:
+        """Read the file, a package a step.
+
+        Raises:
+            Unread: it cannot be read, or cannot be believed to name all packages.
+        """
+        try:
+            data = self._host.read_bytes(STATUS_PATH, STATUS_BYTES_MAX)
+        except HostFileError as error:
+            raise Unread(error.message) from error
+        found: Things = {}
+        odd = 0
+        for stanza in stanzas(data):
+            yield
+            odd += stanza.is_odd
+            if (package := stanza.package) is not None:
+                found[key_of(package.name, package.architecture)] = package
+            if len(found) > PACKAGES_MAX:
+                raise Unread(f"more than {PACKAGES_MAX} packages")
+        if not found:
+            raise Unread(f"{STATUS_PATH} names no package")
+        return Listed(found, odd)
+
+    def is_same(self, before: Thing, now: Thing) -> bool:
+        """Return whether they are equal."""
+        return before == now
+
+    def fresh(self, thing: Thing) -> Thing:
+        """Return the package as it is: nothing of it changes all the time."""
+        return thing
 
 
 def stanzas(data: bytes) -> Iterator[Stanza]:

@@ -13,6 +13,7 @@ from agent.hostroot import HostRoot
 from agent.sense.ports import Sensor
 from agent.sense.sensors.authlog import AuthLogSensor
 from agent.sense.sensors.files import FileSensor
+from agent.sense.sensors.host import HostSensor
 from agent.sense.sensors.packages import PackageSensor
 from agent.sense.sensors.processes import ProcessSensor
 from agent.sense.sensors.sockets import SocketSensor
@@ -36,4 +37,5 @@ SENSORS: Final[Mapping[str, SensorFactory]] = {
     "files": lambda own, at: FileSensor(own, at.host, at.clock, at.state / "files.db"),
     "authlog": lambda own, at: AuthLogSensor(own, at.host, at.clock),
     "packages": lambda own, at: PackageSensor(own, at.host, at.clock, at.state / "packages.db"),
+    "host": lambda own, at: HostSensor(own, at.host, at.clock, at.state / "host.db"),
 }

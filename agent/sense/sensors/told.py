@@ -120,6 +120,11 @@ class Told:
         """Why a restart would tell some things again; empty while all is stored."""
         return self._standing or self._passing
 
+    @property
+    def id(self) -> bytes:
+        """16 random bytes that the database was born with."""
+        return self._id
+
     def open(self, cursor: bytes) -> Opening:
         """Open the database, or begin one; never fails.
 

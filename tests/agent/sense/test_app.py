@@ -1133,6 +1133,29 @@ def test_the_content_desk_hears_what_concerns_it_and_its_records_are_sealed(
     visitor.close()
 
 
+class RestatingSensor(FakeSensor):
+    """One that counts how often it was asked to state everything."""
+
+    asked = 0
+
+    def restate(self) -> None:
+        self.asked += 1
+
+
+def test_a_hint_to_resend_the_inventory_reaches_those_who_keep_one(tmp_path: Path) -> None:
+    host = Host()
+    keeps = RestatingSensor(host.clock, [])
+    other = FakeSensor(host.clock, [])
+    loop = Loop(tmp_path, sensors={"keeps": keeps, "other": other}, host=host, is_open=True)
+    visitor = Visitor(loop.start())
+
+    visitor.send(frames.HintFrame(model.HintKind.RESEND_INVENTORY))
+
+    assert keeps.asked == 1
+    visitor.close()
+    loop.crash()
+
+
 def test_a_new_visitor_is_told_how_much_of_the_log_is_known(case: Case) -> None:
     """Else one that was restarted would bring a checkpoint without the proof it needs."""
     head = merkle.TreeHead(3, bytes(32))

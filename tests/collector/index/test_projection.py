@@ -137,6 +137,15 @@ def test_packages_of_one_name_in_two_places_are_two() -> None:
     assert [row["path"] for row in queries.inventory(db)] == ["/b"]
 
 
+def test_an_old_version_that_goes_leaves_the_one_that_came() -> None:
+    db = an_index(
+        an_admitted_batch(a_package("1"), a_package("2", Change.ADDED)),
+        an_admitted_batch(a_package("1", Change.REMOVED), position=2),
+    )
+
+    assert [row["version"] for row in queries.inventory(db)] == ["2"]
+
+
 def test_what_was_lost_can_be_asked_for() -> None:
     drop = Drop(reason=DropReason.SOURCE_GAP, sensor="processes", count=3)
     db = an_index(an_admitted_batch(drop))

@@ -1,10 +1,16 @@
 """dpkg's status is read as dpkg reads it, and any bytes do no harm."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.hostroot import HostRoot
 from agent.sense.sensors import dpkg
+from agent.sense.sensors.listings import Unread
 from proto.model import Package
+from tests.agent.sense.sensors.listed import finished
 
 STATUS = b"""\
 Package: bash
@@ -112,3 +118,36 @@ def test_no_text_around_a_package_hides_or_forges_it(noise: str) -> None:
 
     assert names[0] == "one"
     assert names[-1] == "two"
+
+
+def listed_in(folder: Path) -> dpkg.DpkgListing:
+    (folder / "var/lib/dpkg").mkdir(parents=True)
+    (folder / "var/lib/dpkg/status").write_bytes(STATUS)
+    return dpkg.DpkgListing(HostRoot(folder), 600)
+
+
+def test_a_listing_has_a_key_a_package_and_architecture(tmp_path: Path) -> None:
+    listed = finished(listed_in(tmp_path).read())
+
+    assert sorted(listed.things) == [b"bash\0amd64", b"libc6\0amd64", b"libc6\0i386"]
+
+
+def test_the_stamp_moves_with_the_file_alone(tmp_path: Path) -> None:
+    listing = listed_in(tmp_path)
+    before = listing.look()
+    assert listing.look() == before
+
+    (tmp_path / "var/lib/dpkg/status").write_bytes(STATUS + b"\n")
+
+    assert listing.look() != before
+
+
+def test_no_file_is_nothing_amiss_and_one_without_packages_is(tmp_path: Path) -> None:
+    with pytest.raises(Unread) as absent:
+        dpkg.DpkgListing(HostRoot(tmp_path), 600).look()
+    listing = listed_in(tmp_path)
+    (tmp_path / "var/lib/dpkg/status").write_bytes(b"")
+    with pytest.raises(Unread) as empty:
+        finished(listing.read())
+
+    assert (absent.value.is_absent, empty.value.is_absent) == (True, False)

@@ -10,7 +10,12 @@ import pytest
 from agent.hostroot import HostRoot
 from agent.sense.ports import Sighting
 from agent.sense.sensors import dpkg
-from agent.sense.sensors.packages import PackageSensor, PackageSettings, package_rows
+from agent.sense.sensors.packages import (
+    PackageSensor,
+    PackageSettings,
+    package_rows,
+    packages_of,
+)
 from proto.model import (
     Change,
     Drop,
@@ -22,6 +27,7 @@ from proto.model import (
     Package,
 )
 from tests.agent.sense.sensors.driving import drain
+from tests.agent.sense.sensors.rpms import a_database, a_header
 from tests.fakes.clock import FakeClock
 
 
@@ -179,7 +185,8 @@ def test_a_crash_in_the_middle_of_the_inventory_states_the_rest_as_present(host:
     rest = host.start(sealed)
 
     assert 0 < len(first) < 700
-    assert [name for _, name, _ in said([*first, *rest])] == [f"p{n}" for n in range(700)]
+    told = [name for _, name, _ in said([*first, *rest])]
+    assert told == sorted(f"p{n}" for n in range(700))
     assert {what for what, _, _ in said(rest)} == {Change.PRESENT}
 
 
@@ -296,11 +303,67 @@ def test_rows_for_people_are_what_is_present(host: Host) -> None:
             "version": "5.2",
             "architecture": "amd64",
             "state": "installed",
+            "path": None,
         }
     ]
 
 
-def test_this_host_states_what_dpkg_query_counts(tmp_path: Path) -> None:
+def test_every_manager_of_a_host_is_stated_with_where_it_installed(host: Host) -> None:
+    host.install("bash=5.2")
+    python = host.root / "usr/lib/python3/dist-packages"
+    (python / "six-1.16.dist-info").mkdir(parents=True)
+    (python / "six-1.16.dist-info/METADATA").write_text("Name: six\nVersion: 1.16\n")
+    (host.root / "usr/lib/node_modules/npm").mkdir(parents=True)
+    (host.root / "usr/lib/node_modules/npm/package.json").write_text(
+        '{"name": "npm", "version": "10.1"}'
+    )
+
+    told = host.start()
+
+    packages = [seen.item.value for seen in told if isinstance(seen, InventoryItem)]
+    assert packages == [
+        Package("deb", "bash", "5.2", "amd64", "installed"),
+        Package("python", "six", "1.16", path="/usr/lib/python3/dist-packages"),
+        Package("npm", "npm", "10.1", path="/usr/lib/node_modules/npm"),
+    ]
+    assert [seen.source.rung for seen in told if isinstance(seen, InventoryItem)] == [
+        "deb",
+        "python",
+        "npm",
+    ]
+    assert host.sensor.health().state is HealthState.OK
+
+
+def test_a_host_of_rpm_alone_needs_no_dpkg(host: Host) -> None:
+    (host.root / "var/lib/rpm").mkdir(parents=True)
+    a_database(host.root / "var/lib/rpm/rpmdb.sqlite", [a_header("bash", "5.2", "1")])
+
+    told = host.start()
+
+    assert said(told) == [(Change.PRESENT, "bash", "5.2-1")]
+    assert host.sensor.health().state is HealthState.OK
+
+
+def test_a_database_of_rpm_that_cannot_be_read_is_said(host: Host) -> None:
+    host.install("bash=5.2")
+    (host.root / "var/lib/rpm").mkdir(parents=True)
+    (host.root / "var/lib/rpm/Packages.db").write_bytes(b"RpmP")
+
+    host.start()
+
+    health = host.sensor.health()
+    assert health.state is HealthState.DEGRADED
+    assert "ndb" in health.reason
+
+
+def test_what_could_not_be_read_for_people_is_told_apart(host: Host) -> None:
+    problems: list[str] = []
+
+    assert list(packages_of(PackageSettings(), HostRoot(host.root), problems)) == []
+    assert [dpkg.STATUS_PATH in problem for problem in problems] == [True, False]
+
+
+def test_this_host_states_what_it_lists(tmp_path: Path) -> None:
     if not Path(dpkg.STATUS_PATH).exists():
         pytest.skip("this host has no dpkg")
     clock = FakeClock()

@@ -6,6 +6,7 @@ import pytest
 from agent.hostroot import HostRoot
 from agent.sense.sensors.authlog import AuthLogSettings
 from agent.sense.sensors.filetrees import FileSettings
+from agent.sense.sensors.host import HostSettings
 from agent.sense.sensors.packages import PackageSettings
 from agent.sense.sensors.processes import ProcessSettings
 from agent.sense.sensors.sockets import SocketSettings
@@ -19,6 +20,7 @@ SETTINGS = {
     "files": FileSettings(),
     "authlog": AuthLogSettings(),
     "packages": PackageSettings(),
+    "host": HostSettings(),
 }
 
 
