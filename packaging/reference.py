@@ -93,11 +93,21 @@ from. A process that holds less than its profile says so in a signed health reco
 """
 
 
+INTERVALS = """\
+# Intervals of an idle agent
+
+Most of what an agent does is done when the kernel says that something happened. This is what it
+does besides, by the clock, on a host on which nothing happens. `python -m bench footprint` measures
+the agent with these.
+"""
+
+
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
     return {
         "cli.md": _page(_cli()),
         "configuration.md": _page(_configuration()),
+        "intervals.md": _page(_intervals()),
         "metrics.md": _page(_metrics()),
         "profiles.md": _page(_profiles()),
     }
@@ -247,6 +257,23 @@ def keys(struct: type[Struct], path: str) -> Iterator[str]:
             kind = f', `type = "{tag}"`' if isinstance(tag, str) else ""
             yield from (f"### `{heading}`{kind}", "", _first_paragraph(one), "")
             yield from keys(one, heading.strip("[]"))
+
+
+def _intervals() -> Iterator[str]:
+    yield INTERVALS
+    heads = ("section", "key", "every", "meaning")
+    yield from _table(heads, list(_interval_rows(AgentSettings, "")))
+
+
+def _interval_rows(struct: type[Struct], path: str) -> Iterator[tuple[str, ...]]:
+    info = type_info(struct)
+    for field in info.fields if isinstance(info, StructType) else ():
+        key = f"{path}.{field.encode_name}".lstrip(".")
+        for section in _structs(field.type):
+            yield from _interval_rows(section, key)
+        if field.name.endswith(("interval_s", "keepalive_s")):
+            every = f"{field.default:,} s"
+            yield f"`[{path}]`", f"`{field.name}`", every, _comment(struct, field.name)
 
 
 def _key_row(struct: type[Struct], field: msgspec.inspect.Field) -> tuple[str, ...]:
