@@ -7,6 +7,7 @@ read again, keeps what is sealed in memory, and tries again; it never stops the 
 """
 
 import selectors
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from agent.doorframes import (
     MetricsFrame,
     MetricsWanted,
     ReceiptFrame,
+    Sample,
     Signed,
     SignRequest,
     Uplink,
@@ -31,12 +33,15 @@ from agent.doorframes import (
     VisibleSegment,
 )
 from agent.errors import DoorError, OutboxError
+from agent.lean import settle
 from agent.segments import SegmentId
 from agent.sense.batch import OpenBatch, OpenBatches, SealingSettings
+from agent.sense.budget import Budget
 from agent.sense.door import Door
 from agent.sense.floods import Floods
 from agent.sense.outbox import Outbox, Visible
-from agent.sense.ports import Restating, Sensor, Sighting
+from agent.sense.pacing import Pace
+from agent.sense.ports import Ease, Easing, Restating, Sensor, SensorHealth, Sighting
 from agent.sense.receipts import ReceiptBook
 from agent.sense.recorder import Recorder
 from agent.sense.redact import Redactor
@@ -119,11 +124,14 @@ class Parts(Struct, kw_only=True):
     statements: StatementDesk
     sealing: SealingSettings
     floods: Floods
+    budget: Budget
     # What there is to say of the start itself.
     opening: Sequence[model.Record] = ()
     door_group: int | None = None
     # Not epoll: a descriptor that was closed and came again under its number must be seen.
     selector: Callable[[], selectors.BaseSelector] = selectors.PollSelector
+    # CPU time of this thread: what reading each source costs.
+    thread_ns: Callable[[], int] = time.thread_time_ns
 
 
 class Sense:
@@ -142,6 +150,9 @@ class Sense:
         self._retry_s = STORE_RETRY_S_FIRST
         self._sealed_at = 0
         self._health: dict[str, model.HealthState] = {}
+        self._pace = Pace()
+        # Wall and boot clock since when sources have been left unread.
+        self._unread: tuple[int, int] | None = None
         self._shown: dict[str, Visible] = {}
         self._selector = parts.selector()
         self._watched: dict[int, int] = {}
@@ -199,6 +210,7 @@ class Sense:
             sensor.start(found.cursors.get(name, b""))
         if self._p.door is not None:
             self._p.door.open(self._p.door_group)
+        self._p.budget.start(self._clock.boot_ns())
         log.info("sensing", sensors=len(self._p.sensors), backlog=self._p.outbox.owed)
 
     def _state_start(self, opens: model.EpochStart, *, is_clean: bool) -> None:
@@ -269,6 +281,7 @@ class Sense:
         self._poll_sensors(ready)
         self._poll_content(ready)
         self._tell_repeats()
+        self._keep_budget()
         self._examine_if_due()
         self._seal_if_due()
 
@@ -286,8 +299,10 @@ class Sense:
     def _wanted(self) -> dict[int, int]:
         reading: list[int] = []
         if not self._is_blocked():
-            for sensor in self._p.sensors.values():
-                reading += sensor.descriptors()
+            now = self._clock.boot_ns()
+            for name, sensor in self._p.sensors.items():
+                if not self._pace.rests(name, now):
+                    reading += sensor.descriptors()
         if self._p.content is not None:
             reading += self._p.content.descriptors()
         writing: list[int] = []
@@ -305,7 +320,7 @@ class Sense:
             if (open_due := self._open.due()) is not None:
                 due.append(open_due)
         if not self._is_blocked():
-            due += [d for s in self._p.sensors.values() if (d := s.due()) is not None]
+            due += self._sensors_due()
         if self._p.content is not None and (content_due := self._p.content.due()) is not None:
             due.append(content_due)
         if (flood_due := self._p.floods.due()) is not None:
@@ -313,6 +328,14 @@ class Sense:
         if self._damaged:
             due.append(self._examine_at)
         return min(due)
+
+    def _sensors_due(self) -> list[int]:
+        now = self._clock.boot_ns()
+        due = [
+            self._pace.due(name, sensor.due(), now, has_events=bool(sensor.descriptors()))
+            for name, sensor in self._p.sensors.items()
+        ]
+        return [at for at in due if at is not None]
 
     def _is_blocked(self) -> bool:
         """Whether the disk has refused so much that sources have to wait."""
@@ -325,15 +348,25 @@ class Sense:
             return
         for name, sensor in self._p.sensors.items():
             # Asked before the clock is read: a source that has more is due now, whenever now is.
-            due = sensor.due()
+            wanted = sensor.due()
             now = self._clock.boot_ns()
+            if self._pace.rests(name, now):
+                continue
             is_ready = any(descriptor in ready for descriptor in sensor.descriptors())
+            due = self._pace.due(name, wanted, now, has_events=False)
             if not is_ready and (due is None or due > now):
                 continue
-            self._take(sensor.poll(self._slice_end(now)))
+            self._take(self._read(name, sensor, now))
             self._note_health(name, sensor)
             # What one source found does not wait until all the others have been read.
             self._seal_if_due()
+
+    def _read(self, name: str, sensor: Sensor, now: int) -> Sequence[Sighting]:
+        began = self._p.thread_ns()
+        sightings = sensor.poll(self._slice_end(now))
+        self._tally.spent(name, self._p.thread_ns() - began)
+        self._pace.was_read(name, self._clock.boot_ns())
+        return sightings
 
     def _slice_end(self, now: int) -> int:
         """Return when a source has to be left: soon, and before something open is due."""
@@ -366,6 +399,54 @@ class Sense:
             )
         )
 
+    # -- the budget ------------------------------------------------------------------------------
+
+    def _keep_budget(self) -> None:
+        """Give up a step, or take one back, when a window of the budget has ended."""
+        told = self._p.budget.tick(self._clock.boot_ns(), self._clock.wall_ns())
+        if told is None:
+            return
+        level, before = self._p.budget.level, self._pace.level
+        self._declare_unread()
+        self._pace.level = level
+        is_silent = level is Ease.HEARTBEAT
+        self._unread = (self._clock.wall_ns(), self._clock.boot_ns()) if is_silent else None
+        for sensor in self._p.sensors.values():
+            if isinstance(sensor, Easing):
+                sensor.ease(level)
+        self._add(told)
+        log.warning("budget", level=told.rung, reason=told.reason)
+        if level > before:
+            settle()
+
+    def _declare_unread(self) -> None:
+        """State the time in which nothing was read; sources with a cursor are caught up with."""
+        if self._unread is None:
+            return
+        (first, first_boot), now = self._unread, self._clock.boot_ns()
+        self._unread = (self._clock.wall_ns(), now)
+        for name, sensor in self._p.sensors.items():
+            if not sensor.cursor():
+                self._add(
+                    model.Drop(
+                        reason=model.DropReason.SOURCE_GAP,
+                        sensor=name,
+                        first=first,
+                        last=self._clock.wall_ns(),
+                        first_boot=first_boot,
+                        last_boot=now,
+                        detail="not read: sensing was over its budget",
+                    )
+                )
+
+    def _state_of(self, health: SensorHealth) -> model.HealthState:
+        """Return a sensor's state as headers have it: no better than the budget leaves it."""
+        if self._pace.level is Ease.HEARTBEAT:
+            return model.HealthState.BLIND
+        if self._pace.level is not Ease.NORMAL and health.state is model.HealthState.OK:
+            return model.HealthState.DEGRADED
+        return health.state
+
     # -- from a sighting to an open batch --------------------------------------------------------
 
     def _take(self, sightings: Sequence[Sighting | model.Record]) -> None:
@@ -383,7 +464,8 @@ class Sense:
         redacted = self._p.redactor.observation(observation)
         for finding in findings:
             self._find(finding, redacted)
-        self._p.recorder.note(redacted)
+        if self._pace.level < Ease.NO_ENRICHMENT:
+            self._p.recorder.note(redacted)
 
     def _find(self, finding: model.Finding, trigger: model.Observation | None) -> None:
         self._tally.found(finding)
@@ -392,7 +474,9 @@ class Sense:
             self._tally.suppressed += 1
             return
         self._add(finding)
-        if trigger is not None and finding.severity.rank >= model.Severity.MEDIUM.rank:
+        if trigger is None or self._pace.level >= Ease.NO_ENRICHMENT:
+            return
+        if finding.severity.rank >= model.Severity.MEDIUM.rank:
             now = self._clock.boot_ns()
             for record in self._p.recorder.context(finding, trigger):
                 self._open.add(priority_of(finding), record, finding.event_time, now)
@@ -447,6 +531,7 @@ class Sense:
         # The cursors of this commit are past what was held back, so its count goes with them.
         for drop in self._p.floods.take():
             self._add(drop)
+        self._declare_unread()
         batches = self._open.take()
         dropped = self._p.outbox.undeclared()
         if not batches and (is_heartbeat or dropped):
@@ -468,7 +553,7 @@ class Sense:
                 model.SensorStatus(
                     sensor=name,
                     rung=health.rung,
-                    state=health.state,
+                    state=self._state_of(health),
                     last_success=health.last_success,
                     dropped=health.dropped,
                 )
@@ -613,9 +698,11 @@ class Sense:
         samples = self._tally.samples(
             self._p.outbox.owed,
             self._p.outbox.size_bytes,
+            self._clock.wall_ns(),
             {name: sensor.health() for name, sensor in self._p.sensors.items()},
         )
-        self._p.door.send(MetricsFrame(samples))
+        level = Sample("vedette_agent_budget_level", (), self._p.budget.level)
+        self._p.door.send(MetricsFrame((*samples, level)))
 
 
 def priority_of(record: model.Record) -> model.Priority:

@@ -5,6 +5,7 @@ thread: long work (a sweep, hashing a tree) is cut into slices that end when the
 `poll` has passed. Sensors yield facts and decide nothing; a process that vanished is normal.
 """
 
+import enum
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -87,4 +88,27 @@ class Restating(Protocol):
 
     def restate(self) -> None:
         """State everything again with the next polls, unless that was done not long ago."""
+        ...
+
+
+class Ease(enum.IntEnum):
+    """How much is given up because sensing costs too much; each step includes those before it."""
+
+    NORMAL = 0
+    SLOWER = 1
+    NO_HASHING = 2
+    NO_ENRICHMENT = 3
+    HEARTBEAT = 4
+
+
+@runtime_checkable
+class Easing(Protocol):
+    """A sensor that can cost less by itself. The loop paces every sensor, this one or not."""
+
+    def ease(self, level: Ease) -> None:
+        """Give up as much as a level says, or take it up again; health says what is given up.
+
+        From `Ease.SLOWER` on sweep less often, from `Ease.NO_HASHING` on hash nothing new, from
+        `Ease.NO_ENRICHMENT` on look up nothing beside the fact itself.
+        """
         ...

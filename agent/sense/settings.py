@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from agent.sense.batch import SealingSettings
+from agent.sense.budget import BudgetSettings
 from agent.sense.content import ContentSettings
 from agent.sense.floods import FloodSettings
 from agent.sense.outbox import OutboxSettings
@@ -58,3 +59,4 @@ class SenseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     sensors: SensorSettings = SensorSettings()
     content: ContentSettings = ContentSettings()
     floods: FloodSettings = FloodSettings()
+    budget: BudgetSettings = BudgetSettings()

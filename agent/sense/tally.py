@@ -11,6 +11,7 @@ from agent.doorframes import Sample
 from agent.sense.ports import SensorHealth
 from agent.sense.seal import SealedBatch
 from proto.model import Finding, HealthState, Observation, Record
+from runtime.clock import NS_PER_S
 
 _STATES = (HealthState.OK, HealthState.DEGRADED, HealthState.BLIND)
 
@@ -21,6 +22,7 @@ class Tally:
     def __init__(self) -> None:
         self._observed: Counter[str] = Counter()
         self._found: Counter[tuple[str, str]] = Counter()
+        self._spent_ns: Counter[str] = Counter()
         self._refused = 0
         self._batches: Counter[str] = Counter()
         self._records = 0
@@ -36,6 +38,10 @@ class Tally:
         """Count a finding by kind and severity."""
         self._found[finding.kind.value, finding.severity.value] += 1
 
+    def spent(self, sensor: str, cpu_ns: int) -> None:
+        """Count CPU time taken to read a source."""
+        self._spent_ns[sensor] += cpu_ns
+
     def refused(self, record: Record) -> None:
         """Count a record that did not fit the wire."""
         del record
@@ -48,13 +54,14 @@ class Tally:
             self._records += batch.records
 
     def samples(
-        self, owed: int, outbox_bytes: int, sensors: Mapping[str, SensorHealth]
+        self, owed: int, outbox_bytes: int, now: int, sensors: Mapping[str, SensorHealth]
     ) -> tuple[Sample, ...]:
         """Return all values.
 
         Args:
             owed: batches without a receipt.
             outbox_bytes: disk in use.
+            now: nanoseconds UTC.
             sensors: the health of each.
         """
         found = [
@@ -70,13 +77,18 @@ class Tally:
             for name, n in self._batches.items()
         ]
         health = [
-            sample for name, item in sensors.items() for sample in _health_samples(name, item)
+            sample for name, item in sensors.items() for sample in _health_samples(name, item, now)
+        ]
+        cost = [
+            Sample("vedette_sensor_cpu_seconds_total", (("sensor", name),), ns / NS_PER_S)
+            for name, ns in self._spent_ns.items()
         ]
         return (
             *found,
             *observed,
             *batches,
             *health,
+            *cost,
             Sample("vedette_agent_records_sealed_total", (), self._records),
             Sample("vedette_agent_records_refused_total", (), self._refused),
             Sample("vedette_agent_batches_receipted_total", (), self.receipted),
@@ -87,7 +99,7 @@ class Tally:
         )
 
 
-def _health_samples(name: str, health: SensorHealth) -> list[Sample]:
+def _health_samples(name: str, health: SensorHealth, now: int) -> list[Sample]:
     states = [
         Sample(
             "vedette_agent_sensor_state",
@@ -96,8 +108,11 @@ def _health_samples(name: str, health: SensorHealth) -> list[Sample]:
         )
         for state in _STATES
     ]
+    age_s = max(0, now - health.last_success) / NS_PER_S
+    aged = [Sample("vedette_sensor_last_success_age_seconds", (("sensor", name),), age_s)]
     return [
         *states,
+        *(aged if health.last_success else ()),
         Sample(
             "vedette_agent_sensor_last_success_timestamp_seconds",
             (("sensor", name),),

@@ -15,6 +15,7 @@ from agent.hostroot import HostRoot
 from agent.identity import SIGNING_KEY, load_identity
 from agent.layout import Owners
 from agent.sense.app import Judge, Parts, Sense
+from agent.sense.budget import Budget, OwnMeter
 from agent.sense.content import Content, ContentPorts
 from agent.sense.door import Door
 from agent.sense.floods import Floods
@@ -108,6 +109,7 @@ def build(settings: SenseSettings, site: Site) -> Sense:
             statements=StatementDesk(key, key.public.raw, facts, site.clock),
             sealing=settings.sealing,
             floods=Floods(settings.floods),
+            budget=Budget(settings.budget, OwnMeter()),
             opening=site.opening,
         )
     )

@@ -36,6 +36,15 @@ METRICS: Mapping[str, tuple[str, str]] = {
         "When a sensor last collected.",
     ),
     "vedette_agent_sensor_dropped_total": ("counter", "Sightings a sensor knows it lost."),
+    "vedette_sensor_last_success_age_seconds": (
+        "gauge",
+        "How long ago a sensor last collected; absent until it has.",
+    ),
+    "vedette_sensor_cpu_seconds_total": ("counter", "CPU time taken to read a sensor's source."),
+    "vedette_agent_budget_level": (
+        "gauge",
+        "What is given up for cost: 0 nothing, 1 pace, 2 hashing, 3 surroundings, 4 reading.",
+    ),
     "vedette_agent_uplink_online": ("gauge", "Whether the collector is connected."),
     "vedette_agent_uplink_batches_sent_total": ("counter", "Batches sent, resends included."),
     "vedette_agent_uplink_receipts_total": ("counter", "Receipts passed on."),

@@ -14,6 +14,7 @@ from agent.doorframes import FromShip
 from agent.segments import ReadAt, read_frame, read_payload
 from agent.sense.app import ContentDesk, Judge, Parts, Sense
 from agent.sense.batch import SealingSettings
+from agent.sense.budget import Budget, BudgetSettings
 from agent.sense.door import Door
 from agent.sense.floods import Floods, FloodSettings
 from agent.sense.outbox import OutboxSettings
@@ -28,11 +29,13 @@ from proto.note import NoteKey
 from runtime.clock import NS_PER_S
 from tests.agent.sense.builders import SMALL, TENANT, Host, an_outbox
 from tests.fakes.clock import FakeClock
+from tests.fakes.meter import FakeMeter
 
 R = TypeVar("R", bound=model.Record)
 NONE: Mapping[str, Sensor] = MappingProxyType({})
 # Numbered findings of one rule are no flood to most tests.
 LET_PASS = FloodSettings(burst=0)
+NO_CEILING = BudgetSettings(cpu_percent_max=0, memory_mib_max=0)
 LOG_NAME = "log.example/demo"
 
 
@@ -79,6 +82,7 @@ class Loop:
         content: ContentDesk | None = None,
         is_open: bool = False,
         floods: FloodSettings = LET_PASS,
+        budget: Budget | None = None,
     ) -> None:
         self.path = path
         self.host = host or Host()
@@ -115,6 +119,7 @@ class Loop:
                 statements=StatementDesk(key, key.public.raw, self.host.facts, self.clock),
                 sealing=sealing or SealingSettings(),
                 floods=Floods(floods),
+                budget=budget or Budget(NO_CEILING, FakeMeter(self.clock)),
                 selector=lambda: self.selector,
             )
         )

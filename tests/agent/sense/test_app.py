@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import socket
 import tempfile
@@ -16,11 +17,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from agent import doorframes as frames
 from agent.sense import app
 from agent.sense.app import EXAMINE_S, WAITING_BYTES_MAX, priority_of
+from agent.sense.budget import Budget, BudgetSettings
 from agent.sense.door import CLOSED_S
 from agent.sense.floods import FloodSettings
 from agent.sense.headers import Committed, decode_notes
 from agent.sense.outbox import OutboxSettings
-from agent.sense.ports import Sighting
+from agent.sense.ports import Ease, Sighting
 from certs.signatures import SigningKey
 from proto import codec, envelope, merkle, model, tlog
 from proto.envelope import PayloadType
@@ -29,6 +31,8 @@ from runtime.clock import NS_PER_MS, NS_PER_S
 from runtime.frames import FrameDecoder, encode_frame
 from tests.agent.sense.builders import SMALL, Host
 from tests.agent.sense.loop import LOG_NAME, Loop, SealedBatch
+from tests.fakes.clock import FakeClock
+from tests.fakes.meter import FakeMeter
 from tests.fakes.sensor import FakeSensor
 from tests.proto.builders import a_finding, a_process, an_observation
 
@@ -835,6 +839,178 @@ def test_a_disk_that_refuses_in_a_flood_costs_no_count(
     loop.go(60)
 
     assert counted(loop) == 80
+    loop.crash()
+
+
+# -- the budget -----------------------------------------------------------------------------------
+
+
+class Busy(FakeSensor):
+    """Events come whether they are read or not; its buffer holds so many, and it hashes."""
+
+    def __init__(self, clock: FakeClock, meter: FakeMeter) -> None:
+        super().__init__(clock, [], is_rereadable=False)
+        self.meter = meter
+        self.per_s = 0
+        self.level = Ease.NORMAL
+        self.buffer = 2000
+        self.made = self.seen = self.lost = 0
+        self._made_at = clock.boot_ns()
+        self.reader, writer = os.pipe()
+        os.write(writer, b"x")
+        os.close(writer)
+        self.levels: list[Ease] = []
+
+    def ease(self, level: Ease) -> None:
+        self.level = level
+        self.levels.append(level)
+
+    def descriptors(self) -> Sequence[int]:
+        return (self.reader,) if self.is_open and self.waiting() else ()
+
+    def due(self) -> int | None:
+        return None
+
+    def waiting(self) -> int:
+        now = self.clock.boot_ns()
+        new = (now - self._made_at) * self.per_s // NS_PER_S
+        if new or not self.per_s:
+            self._made_at = now
+            self.made += new
+        return self.made - self.seen - self.lost
+
+    def poll(self, deadline: int) -> Sequence[Sighting]:
+        self.polls += 1
+        waiting = self.waiting()
+        lost = max(0, waiting - self.buffer)
+        taken = waiting - lost
+        self.seen, self.lost = self.seen + taken, self.lost + lost
+        hashing = 500_000 if self.level < Ease.NO_HASHING else 0
+        self.meter.charge(taken * (20_000 + hashing))
+        self.clock.forward(0.001)
+        drop = model.Drop(reason=DropReason.OVERFLOW, sensor="busy", count=lost)
+        return [drop] if lost else []
+
+    def stop(self) -> None:
+        super().stop()
+        os.close(self.reader)
+
+
+def busy_loop(path: Path) -> tuple[Loop, Busy, FakeMeter]:
+    host = Host()
+    meter = FakeMeter(host.clock)
+    busy = Busy(host.clock, meter)
+    settings = BudgetSettings(cpu_percent_max=20, window_s=60)
+    loop = Loop(
+        path,
+        sensors={"busy": busy, "list": FakeSensor(host.clock, [])},
+        host=host,
+        budget=Budget(settings, meter),
+    ).start()
+    return loop, busy, meter
+
+
+def test_a_source_that_costs_too_much_is_eased_until_it_does_not_and_back_again(
+    tmp_path: Path,
+) -> None:
+    loop, busy, _ = busy_loop(tmp_path)
+    loop.go(61)
+    busy.per_s = 1000
+    loop.go(600)
+    top = busy.level
+    busy.per_s = 10
+    loop.go(2400)
+
+    told = [h.rung for h in loop.records(model.Health) if h.subject == "budget"]
+    # Hashing is what was dear: without it the rest may stay. It is tried again, and given up again.
+    assert top is Ease.NO_HASHING
+    up, down = [Ease.SLOWER, Ease.NO_HASHING], [Ease.SLOWER, Ease.NORMAL]
+    assert busy.levels == [*up, *up, *down]
+    assert told == ["slower", "no hashing", "slower", "no hashing", "slower", "normal"]
+    dropped = sum(d.count or 0 for d in loop.records(model.Drop))
+    assert busy.seen + dropped + busy.waiting() == busy.made
+    loop.stop()
+
+
+def test_what_is_not_read_under_the_last_step_is_declared_and_reading_comes_back(
+    tmp_path: Path,
+) -> None:
+    loop, busy, meter = busy_loop(tmp_path)
+    loop.go(61)
+    busy.per_s = 1000
+    meter.cpu_percent = 90
+    loop.go(300)
+    polls = busy.polls
+    assert busy.levels.index(Ease.HEARTBEAT) == 3
+    loop.go(290)
+    assert busy.polls == polls
+    blind = loop.sealed()[-1].header.sensors
+    assert {status.state for status in blind} == {HealthState.BLIND}
+    meter.cpu_percent = 0
+    busy.per_s = 10
+    loop.go(1200)
+    busy.per_s = 0
+    loop.go(60)
+
+    drops = [d for d in loop.records(model.Drop) if d.reason is DropReason.SOURCE_GAP]
+    # The re-readable source is behind, and has lost nothing: it has no gap to state.
+    assert {drop.sensor for drop in drops} == {"busy"}
+    spans = [(d.first_boot or 0, d.last_boot or 0) for d in drops]
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(spans))
+    assert spans[-1][1] - spans[0][0] >= 290 * NS_PER_S
+    lost = sum(d.count or 0 for d in loop.records(model.Drop) if d.reason is DropReason.OVERFLOW)
+    assert busy.seen + lost == busy.made
+    assert busy.levels[-1] is Ease.NORMAL
+    loop.stop()
+
+
+def test_a_stop_under_the_last_step_states_what_was_not_read(tmp_path: Path) -> None:
+    loop, _, meter = busy_loop(tmp_path)
+    meter.cpu_percent = 90
+    loop.go(400)
+    loop.stop()
+
+    (drop, *_) = [d for d in loop.records(model.Drop) if d.reason is DropReason.SOURCE_GAP]
+    assert drop.detail == "not read: sensing was over its budget"
+
+
+def test_the_budget_wakes_nobody(tmp_path: Path) -> None:
+    host = Host()
+    meter = FakeMeter(host.clock)
+    loop = Loop(
+        tmp_path,
+        sensors={"idle": FakeSensor(host.clock, [])},
+        host=host,
+        budget=Budget(BudgetSettings(window_s=1), meter),
+    ).start()
+    loop.go(10)
+    loop.selector.waits.clear()
+
+    loop.go(600)
+
+    # The loop's own longest wait is a minute.
+    assert len(loop.selector.waits) <= 14
+    loop.crash()
+
+
+def test_findings_go_without_surroundings_when_enrichment_is_given_up(tmp_path: Path) -> None:
+    host = Host()
+    meter = FakeMeter(host.clock, cpu_percent=90)
+    source: list[Sighting] = []
+    loop = Loop(
+        tmp_path,
+        sensors={"p": FakeSensor(host.clock, source)},
+        judges=[judged(Severity.HIGH)],
+        host=host,
+        budget=Budget(BudgetSettings(cpu_percent_max=20, window_s=60), meter),
+    ).start()
+    loop.go(185)
+    meter.cpu_percent = 10
+    source.append(an_observation(a_process(pid=666)))
+    loop.go(62)
+
+    assert numbers(loop.sealed()) == [666]
+    assert loop.records(model.Observation) == []
     loop.crash()
 
 
