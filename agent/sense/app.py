@@ -323,6 +323,8 @@ class Sense:
             due += self._sensors_due()
         if self._p.content is not None and (content_due := self._p.content.due()) is not None:
             due.append(content_due)
+        if self._p.door is not None and (door_due := self._p.door.due()) is not None:
+            due.append(door_due)
         if (flood_due := self._p.floods.due()) is not None:
             due.append(flood_due)
         if self._damaged:

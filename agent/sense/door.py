@@ -5,6 +5,7 @@ frame that no honest visitor sends closes the door for a while. Nothing it does 
 memory of, or stop the loop behind the door.
 """
 
+import errno
 import os
 import socket
 import struct
@@ -26,6 +27,9 @@ from runtime.frames import BadFrame, FrameDecoder, encode_frame
 from runtime.logs import logger
 
 CLOSED_S = 10
+# How long nobody is let in after there was no descriptor for a visitor.
+DEAF_S = 5
+_NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 FRAMES_PER_S_MAX = 2_000
 PENDING_BYTES_MAX = 4 * 1024 * 1024
 _READ_BYTES = 256 * 1024
@@ -58,6 +62,7 @@ class Door:
         self._closed_until = 0
         self._window_start = 0
         self._window_frames = 0
+        self._deaf_until = 0
         self.refused = 0
 
     @property
@@ -94,8 +99,14 @@ class Door:
 
     def readable(self) -> list[int]:
         """Return the descriptors to wait on for reading."""
-        sockets = (self._listener, self._visitor)
+        # Nobody can be let in without a descriptor: who knocks meanwhile is no reason to wake up.
+        is_deaf = self._clock.boot_ns() < self._deaf_until
+        sockets = (None if is_deaf else self._listener, self._visitor)
         return [item.fileno() for item in sockets if item is not None]
+
+    def due(self) -> int | None:
+        """Return when the door is listened at again, where it is not."""
+        return self._deaf_until if self._clock.boot_ns() < self._deaf_until else None
 
     def writable(self) -> list[int]:
         """Return the descriptors to wait on for writing."""
@@ -124,8 +135,10 @@ class Door:
         assert self._listener is not None  # noqa: S101  (the caller has seen its descriptor)
         try:
             visitor, _ = self._listener.accept()
-        except OSError:
-            # Gone again, or no descriptors left: the next one will try again.
+        except OSError as error:
+            # Gone again: the next one will try again.
+            if error.errno in _NO_DESCRIPTORS:
+                self._deaf_until = self._clock.boot_ns() + DEAF_S * NS_PER_S
             return False
         uid = _UCRED.unpack(visitor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[
             1

@@ -149,7 +149,8 @@ class Outbox:
         Raises:
             OutboxError: one of the two below.
             OutboxFull: no room even after eviction; nothing was kept. With something urgent among
-                the batches, only for want of room for that: the others are declared dropped.
+                the batches, only for want of room for that: the others are declared dropped. So
+                are those of a commit larger than all there is, which no receipt could make fit.
             OutboxFailed: a write or sync failed; nothing counts as kept. The same batches may be
                 committed again and go to new segments.
         """
@@ -165,14 +166,16 @@ class Outbox:
         placed: list[tuple[Segment, SealedBatch, int, int]] = []
         given_up: list[DroppedRange] = []
         is_urgent = any(batch.priority is Priority.HIGH for batch in batches)
+        whole = sum(len(batch.header) + len(batch.body) for batch in batches)
         for batch in batches:
             payload = codec.encode_envelope(batch.header, batch.signature, batch.body)
             try:
                 segment = self._segment_for(batch, len(payload))
             except OutboxFull:
-                if not is_urgent or batch.priority is Priority.HIGH:
-                    raise
                 # What is urgent does not wait for room for the rest: the rest is declared dropped.
+                may_wait = not is_urgent or batch.priority is Priority.HIGH
+                if may_wait and not self._is_all_ours(whole):
+                    raise
                 given_up.append(_evicted(batch))
                 continue
             placed.append(
@@ -208,6 +211,19 @@ class Outbox:
         for segment in touched:
             segment.durable = segment.filled
         self._compact_if_large()
+
+    def _is_all_ours(self, commit_bytes: int) -> bool:
+        """Whether no receipt can make room: nothing is left but what this commit has written.
+
+        Space that others take on the same disk may come back, so that is waited for, unless the
+        commit would not leave them half of the disk.
+        """
+        segments = self._segments.values()
+        if not segments or any(segment.durable for segment in segments):
+            return False
+        limit = self._settings.size_bytes_max * (100 - self._settings.high_reserve_percent) // 100
+        is_at_limit = self.size_bytes + self._settings.segment_bytes > limit
+        return is_at_limit or 2 * commit_bytes > self._store.disk_bytes()
 
     def _segment_for(self, batch: SealedBatch, payload_bytes: int) -> Segment:
         active = self._active.get(batch.priority)

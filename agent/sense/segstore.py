@@ -80,6 +80,14 @@ class SegmentStore:
             if entry.is_file(follow_symlinks=False):
                 yield segment, entry.stat(follow_symlinks=False).st_size
 
+    def disk_bytes(self) -> int:
+        """Return the size of the file system, all of it; a very large one where it is not told."""
+        try:
+            told = os.statvfs(self._path)
+        except OSError:
+            return 1 << 62
+        return told.f_blocks * told.f_frsize
+
     def existing(self, segment: SegmentId, size: int, epoch: bytes) -> Segment:
         """Return a segment of an earlier run, closed for writing."""
         return Segment(segment, self._path / str(segment), size, epoch)

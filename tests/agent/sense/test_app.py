@@ -4,6 +4,7 @@ import contextlib
 import errno
 import itertools
 import os
+import resource
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from agent import doorframes as frames
 from agent.sense import app
 from agent.sense.app import EXAMINE_S, WAITING_BYTES_MAX, priority_of
 from agent.sense.budget import Budget, BudgetSettings
-from agent.sense.door import CLOSED_S
+from agent.sense.door import CLOSED_S, DEAF_S
 from agent.sense.floods import FloodSettings
 from agent.sense.headers import Committed, decode_notes
 from agent.sense.outbox import OutboxSettings
@@ -34,6 +35,7 @@ from tests.agent.sense.loop import LOG_NAME, Loop, SealedBatch
 from tests.fakes.clock import FakeClock
 from tests.fakes.meter import FakeMeter
 from tests.fakes.sensor import FakeSensor
+from tests.fakes.smalldisk import mounted
 from tests.proto.builders import a_finding, a_process, an_observation
 
 
@@ -1012,6 +1014,199 @@ def test_findings_go_without_surroundings_when_enrichment_is_given_up(tmp_path: 
     assert numbers(loop.sealed()) == [666]
     assert loop.records(model.Observation) == []
     loop.crash()
+
+
+# -- what a host does to whoever runs on it -------------------------------------------------------
+
+YEAR_S = 365 * 86_400
+
+
+@pytest.mark.parametrize("years", [1, -1])
+def test_a_clock_set_by_a_year_costs_no_record_and_no_heartbeat(case: Case, years: int) -> None:
+    case.loop.go(60)
+    for step in range(6):
+        case.host.clock.wall += (1 if step % 2 else -1) * years * YEAR_S * NS_PER_S
+        case.source += [numbered(2 * step, Severity.HIGH), numbered(2 * step + 1)]
+        case.loop.go(100)
+    before = len(case.loop.sealed())
+    case.loop.go(901)
+
+    assert sorted(numbers(case.loop.sealed())) == list(range(12))
+    assert len(case.loop.sealed()) - before == 3
+    boots = [batch.header.boot_clock for batch in case.loop.sealed()]
+    assert boots == sorted(boots)
+    case.loop.crash()
+
+
+def test_a_clock_set_by_a_year_in_a_flood_costs_no_count(tmp_path: Path) -> None:
+    host = Host()
+    source: list[Sighting] = [numbered(n) for n in range(50)]
+    loop = flooded(tmp_path, host, source, window_s=60)
+    for years in (1, -2, 1):
+        loop.go(40)
+        host.clock.wall += years * YEAR_S * NS_PER_S
+        source += [numbered(n) for n in range(len(source), len(source) + 20)]
+    loop.go(120)
+
+    assert counted(loop) == 110
+    loop.crash()
+
+
+def test_after_a_suspend_it_goes_on_and_a_heartbeat_is_the_first_it_says(case: Case) -> None:
+    case.loop.go(60)
+    case.source.append(numbered(0))
+    case.loop.step()
+    # Eight hours in which nothing ran: the boot clock counts them, and so does the wall clock.
+    case.host.clock.forward(8 * 3600)
+    case.source.append(numbered(1, Severity.HIGH))
+    before = len(case.loop.sealed())
+
+    case.loop.go(1)
+
+    assert numbers(case.loop.sealed()) == [1, 0] or numbers(case.loop.sealed()) == [0, 1]
+    gap = [b.header.boot_clock for b in case.loop.sealed()][before - 1 : before + 1]
+    assert gap[1] - gap[0] >= 8 * 3600 * NS_PER_S
+    case.loop.crash()
+
+
+def test_a_full_disk_of_four_mebibytes_ends_nothing_and_hides_nothing(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", 4) as disk:
+        case = Case(disk.path, OutboxSettings())
+        case.sensor.batch = 20
+        case.loop.go(5)
+        # More than the disk holds, several times over, while somebody else takes what is left.
+        for round_ in range(6):
+            base = 100 * round_
+            case.source += [
+                numbered(base + n, Severity.HIGH if n % 10 == 0 else Severity.LOW, 60_000)
+                for n in range(60)
+            ]
+            if round_ % 2:
+                disk.fill()
+            case.loop.go(120)
+            if round_ % 2:
+                disk.release()
+        case.loop.go(200)
+
+        assert case.sensor.at == len(case.source)
+        assert missing(case) == set()
+        case.source.append(numbered(9999, Severity.HIGH))
+        case.loop.go(40)
+        assert 9999 in numbers(case.loop.sealed())
+        case.loop.crash()
+        case.run().go(5)
+        assert missing(case) == set()
+        case.loop.crash()
+
+
+def test_a_state_that_turns_read_only_is_waited_out(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", 8) as disk:
+        case = Case(disk.path)
+        case.loop.go(5)
+        case.source.append(numbered(0))
+        case.loop.go(31)
+        # Nothing may be open for writing while it is remounted, as after an error of the disk.
+        case.loop.crash()
+        case.run()
+        with refused_writes():
+            case.source += [numbered(1, Severity.HIGH), numbered(2)]
+            case.loop.go(300)
+            assert numbers(case.loop.sealed()) == [0]
+        case.loop.go(40)
+
+        assert sorted(numbers(case.loop.sealed())) == [0, 1, 2]
+        case.loop.crash()
+
+
+@contextlib.contextmanager
+def refused_writes() -> Iterator[None]:
+    """Let every call that would write answer as on a read-only file system."""
+
+    def refuse(*_args: object, **_named: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with pytest.MonkeyPatch.context() as patch:
+        for call in ("pwrite", "write", "fdatasync", "fsync", "truncate", "rename", "replace"):
+            patch.setattr(os, call, refuse)
+        yield
+
+
+def test_a_start_on_a_read_only_state_is_refused_and_a_later_one_lost_nothing(
+    tmp_path: Path,
+) -> None:
+    with mounted(tmp_path / "disk", 8) as disk:
+        case = Case(disk.path)
+        case.source.append(numbered(0))
+        case.loop.go(31)
+        case.loop.crash()
+        disk.remount("ro")
+        with pytest.raises(OSError, match=os.strerror(errno.EROFS)):
+            case.run()
+        case.loop.crash()
+        case.source += [numbered(1, Severity.HIGH), numbered(2)]
+
+        disk.remount("rw")
+        case.run().go(60)
+
+        assert sorted(numbers(case.loop.sealed())) == [0, 1, 2]
+        assert missing(case) == set()
+        case.loop.crash()
+
+
+def test_without_a_free_descriptor_it_goes_on_and_stores_when_there_is_one(case: Case) -> None:
+    case.loop.go(5)
+    case.source.append(numbered(0, Severity.MEDIUM))
+    case.loop.go(3)
+    with no_descriptors():
+        # A priority that has no segment yet: a file has to be opened for it.
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            os.open("/dev/null", os.O_RDONLY)
+        case.source += [numbered(1, Severity.HIGH), numbered(2)]
+        case.loop.go(90)
+
+    case.loop.go(40)
+
+    assert sorted(numbers(case.loop.sealed())) == [0, 1, 2]
+    case.loop.crash()
+
+
+def test_a_visitor_that_cannot_be_let_in_for_want_of_descriptors_ends_nothing(case: Case) -> None:
+    case.loop.go(5)
+    visitor = socket.socket(socket.AF_UNIX)
+    visitor.setblocking(False)
+    with no_descriptors():
+        visitor.connect(str(case.path / "door.sock"))
+        case.source.append(numbered(0, Severity.MEDIUM))
+        case.loop.selector.waits.clear()
+        case.loop.go(30)
+        waits = len(case.loop.selector.waits)
+
+    case.loop.go(DEAF_S + 1)
+
+    assert numbers(case.loop.sealed()) == [0]
+    # Waiting for a descriptor is no busy loop.
+    assert waits < 20
+    assert case.loop.has_visitor()
+    visitor.close()
+    case.loop.crash()
+
+
+@contextlib.contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Leave this process no descriptor that is free."""
+    held: list[int] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 2, hard))
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open("/dev/null", os.O_RDONLY))
+        yield
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # -- the door -------------------------------------------------------------------------------------

@@ -16,7 +16,9 @@ from certs.signatures import SigningKey
 from proto.model import DroppedRange, DropReason, Priority
 from proto.vedette.v1.envelope_pb2 import Envelope
 from tests.agent.sense.builders import SMALL, Host, a_batch, a_receipt, an_outbox, give
+from tests.fakes.smalldisk import mounted
 
+HIGH = Priority.HIGH
 COLLECTOR = SigningKey.generate()
 
 
@@ -369,20 +371,109 @@ def test_one_commit_may_fill_several_segments(tmp_path: Path) -> None:
     assert sorted(delivered(again, tmp_path)) == sorted(b.header for b in batches)
 
 
-def test_a_commit_never_makes_room_at_its_own_cost(tmp_path: Path) -> None:
+def named(outbox: Outbox) -> set[int]:
+    return {n for d in outbox.undeclared() for n in range(d.first_seq, d.last_seq + 1)}
+
+
+@pytest.mark.parametrize("priority", [Priority.LOW, Priority.HIGH])
+def test_of_a_commit_larger_than_the_outbox_what_fits_is_kept_and_the_rest_is_named(
+    tmp_path: Path, priority: Priority
+) -> None:
     host = Host()
     sealer = host.sealer()
     tight = OutboxSettings(size_bytes_max=1024 * 1024, segment_bytes=256 * 1024)
     outbox = opened(tmp_path, host, tight)
+    batches = [a_batch(sealer, priority=priority, padding=60_000) for _ in range(40)]
+
+    outbox.commit(batches, {"a": b"cursor"}, 1)
+
+    kept = delivered(outbox, tmp_path)
+    assert kept == [batch.header for batch in batches[: len(kept)]]
+    assert len(kept) >= 8
+    assert named(outbox) == {batch.seq for batch in batches[len(kept) :]}
+    assert {item.reason for item in outbox.undeclared()} == {DropReason.EVICTED}
+    outbox.close()
+    again = opened(tmp_path, host, tight)
+    assert delivered(again, tmp_path) == kept
+    assert named(again) == {batch.seq for batch in batches[len(kept) :]}
+
+
+def test_a_commit_larger_than_the_outbox_costs_older_batches_of_its_kind_first(
+    tmp_path: Path,
+) -> None:
+    host = Host()
+    sealer = host.sealer()
+    tight = OutboxSettings(size_bytes_max=1024 * 1024, segment_bytes=256 * 1024)
+    outbox = opened(tmp_path, host, tight)
+    old = a_batch(sealer, padding=60_000)
+    outbox.commit([old], {}, 1)
     batches = [a_batch(sealer, padding=60_000) for _ in range(40)]
 
+    for _ in range(3):
+        try:
+            outbox.commit(batches, {}, 1)
+        except OutboxFull:
+            continue
+        break
+
+    kept = delivered(outbox, tmp_path)
+    assert len(kept) >= 8
+    gone = {batch.seq for batch in [old, *batches] if batch.header not in kept}
+    assert named(outbox) == gone
+
+
+def test_a_commit_waits_for_receipts_of_what_is_more_urgent(tmp_path: Path) -> None:
+    host = Host()
+    sealer = host.sealer()
+    tight = OutboxSettings(size_bytes_max=1024 * 1024, segment_bytes=256 * 1024)
+    outbox = opened(tmp_path, host, tight)
+    for _ in range(9):
+        outbox.commit([a_batch(sealer, priority=Priority.HIGH, padding=60_000)], {}, 1)
+    before = delivered(outbox, tmp_path)
+
     with pytest.raises(OutboxFull):
+        outbox.commit([a_batch(sealer, padding=60_000) for _ in range(40)], {}, 1)
+
+    assert delivered(outbox, tmp_path) == before
+    assert outbox.undeclared() == ()
+
+
+def test_space_that_others_took_is_waited_for(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", 8) as disk:
+        host = Host()
+        sealer = host.sealer()
+        outbox = opened(disk.path, host)
+        disk.fill(free_kib=900)
+        urgent, late = [
+            a_batch(sealer, priority=p, records=12, padding=60_000) for p in (HIGH, HIGH)
+        ]
+
+        with pytest.raises(OutboxFull):
+            outbox.commit([urgent, late], {}, 1)
+        assert outbox.undeclared() == ()
+        disk.release()
+        outbox.commit([urgent, late], {}, 1)
+
+        assert len(delivered(outbox, disk.path)) == 2
+        outbox.close()
+
+
+def test_of_a_commit_larger_than_the_disk_what_fits_is_kept_and_the_rest_is_named(
+    tmp_path: Path,
+) -> None:
+    with mounted(tmp_path / "disk", 4) as disk:
+        host = Host()
+        sealer = host.sealer()
+        outbox = opened(disk.path, host, OutboxSettings())
+        batches = [a_batch(sealer, records=12, padding=60_000) for _ in range(16)]
+
         outbox.commit(batches, {}, 1)
 
-    assert delivered(outbox, tmp_path) == []
-    assert outbox.undeclared() == ()
-    outbox.commit(batches[:9], {}, 1)
-    assert len(delivered(outbox, tmp_path)) == 9
+        kept = delivered(outbox, disk.path)
+        assert 2 <= len(kept) < 10
+        assert len(named(outbox)) == 16 - len(kept)
+        outbox.close()
+        assert delivered(opened(disk.path, host), disk.path) == kept
 
 
 class EvictingOutbox(RuleBasedStateMachine):
