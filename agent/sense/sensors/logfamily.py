@@ -1,7 +1,8 @@
 """A log and its rotated brothers, as open files in the order they were written.
 
-Brothers are ``NAME.N`` (higher is older) and ``NAME-DATE`` or anything else that begins so (by
-their time of writing). Compressed ones are left alone: unpacking host input is not done here.
+Brothers are ``NAME.N`` (higher is older), ``NAME-DATE``, ``NAME.DATE`` and ``NAME.old`` (by their
+time of writing); another log whose name only begins alike is none. Compressed ones are counted and
+left alone: unpacking host input is not done here.
 """
 
 import os
@@ -17,6 +18,8 @@ SIBLINGS_MAX: Final = 16
 _SHOWN_CHARS_MAX: Final = 256
 _COMPRESSED: Final = (b".gz", b".xz", b".bz2", b".zst", b".lz4")
 _NUMBERED: Final = re.compile(rb"\.(\d{1,9})", re.ASCII)
+# What logrotate(8), savelog(8) and loggers that rotate themselves put behind the name.
+_ROTATED: Final = re.compile(rb"[.-](?:\d[\dTZ:_.-]{0,31}|old|bak|prev)", re.ASCII)
 
 
 def open_log(host: HostRoot, path: bytes) -> LogFile:
@@ -45,16 +48,38 @@ def open_rotated(host: HostRoot, path: bytes) -> list[LogFile]:
     return files
 
 
+def compressed_since(host: HostRoot, path: bytes, written: int) -> set[int]:
+    """Return when compressed brothers were last written to, of those after a time.
+
+    Compressing keeps the time of what was compressed.
+    """
+    directory, _, name = path.rpartition(b"/")
+    found = _brothers(host, directory or b"/", name)
+    return {at for _, at, is_compressed in found if is_compressed and at > written}
+
+
 def _names(host: HostRoot, directory: bytes, name: bytes) -> list[bytes]:
-    found: list[tuple[bytes, int]] = []
-    try:
-        for entry in host.scandir(directory):
-            raw = os.fsencode(entry.name)
-            if raw.startswith((name + b".", name + b"-")) and not raw.endswith(_COMPRESSED):
-                found.append((raw, entry.stat().st_mtime_ns))
-    except (HostFileError, OSError):
-        return []
+    found = [(raw, at) for raw, at, is_not in _brothers(host, directory, name) if not is_not]
     numbers = [_NUMBERED.fullmatch(raw[len(name) :]) for raw, _ in found]
     if all(numbers):
         return sorted((raw for raw, _ in found), key=lambda raw: -int(raw[len(name) + 1 :]))
     return [raw for raw, _ in sorted(found, key=lambda pair: pair[1])]
+
+
+def _brothers(host: HostRoot, directory: bytes, name: bytes) -> list[tuple[bytes, int, bool]]:
+    """Return name, time of writing, and whether it is compressed, in no order."""
+    found: list[tuple[bytes, int, bool]] = []
+    try:
+        for entry in host.scandir(directory):
+            raw = os.fsencode(entry.name)
+            if not raw.startswith(name):
+                continue
+            plain, is_compressed = raw, False
+            for ending in _COMPRESSED:
+                if raw.endswith(ending):
+                    plain, is_compressed = raw.removesuffix(ending), True
+            if _ROTATED.fullmatch(plain[len(name) :]):
+                found.append((raw, entry.stat().st_mtime_ns, is_compressed))
+    except (HostFileError, OSError):
+        return []
+    return found

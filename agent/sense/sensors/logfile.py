@@ -1,10 +1,13 @@
 """One open log file, read line by line from an offset; knows when it is no longer the same file.
 
-A file is named by its inode and a hash of its first bytes, because inodes are given again. A line
-is taken only with its end; a line longer than the cap is cut, its rest skipped without being kept,
-so that no line costs more memory than the cap.
+A file is named by its inode, a hash of its first bytes and one of the last bytes before the place
+up to which it was read: inodes are given again, and a file may begin as the one before it did. A
+line is taken only with its end; a line longer than the cap is cut, its rest skipped without being
+kept, so that no line costs more memory than the cap. Zeros where a line would begin are the hole
+that a writer without O_APPEND leaves in a file truncated under it: no line, and skipped.
 """
 
+import contextlib
 import hashlib
 import os
 from typing import Final
@@ -12,6 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 HEAD_BYTES_MAX: Final = 256
+LAST_BYTES_MAX: Final = 128
 LINE_BYTES_MAX: Final = 64 * 1024
 CHUNK_BYTES: Final = 256 * 1024
 CUT_MARK: Final = b" [cut]"
@@ -21,8 +25,10 @@ _CHUNKS_MAX: Final = 16  # read in one `take`: a gigabyte without a line end mus
 class Position(Struct, frozen=True, array_like=True):
     """How far a file has been read, and enough to know it again.
 
-    ``head`` is the SHA-256 of the first ``head_bytes``. ``is_skipping``: the rest of a line that
-    was cut, or of the one we began in, is still to be passed over.
+    ``head`` is the SHA-256 of the first ``head_bytes``, ``last`` of the ``last_bytes`` before the
+    offset. ``is_skipping``: the rest of a line that was cut, or of the one we began in, is still to
+    be passed over. ``written`` is when the file was last written to, as far as we saw.
+    ``is_spent``: it was rotated away and then quiet, so nothing is missed where it is gone.
     """
 
     dev: int
@@ -31,6 +37,10 @@ class Position(Struct, frozen=True, array_like=True):
     head_bytes: int
     offset: int
     is_skipping: bool = False
+    last: bytes = b""
+    last_bytes: int = 0
+    written: int = 0
+    is_spent: bool = False
 
 
 class Line(Struct, frozen=True):
@@ -59,15 +69,42 @@ class LogFile:
         self._head = b""
         self._chunk = b""
         self._at = 0
+        self._before = b""  # what stands right before the chunk, as it was when we read it
         self._seen_as: tuple[int, int] | None = None
+        self._is_other = False
+        self.written = seen.st_mtime_ns
         self.is_at_end = False
         self._learn_head(seen.st_size)
 
-    def position(self) -> Position:
+    def position(self, *, is_spent: bool = False) -> Position:
         """Return where the next `take` begins."""
+        last = self._last()
         return Position(
-            self.dev, self.inode, self._head, self._head_bytes, self._offset, self._is_skipping
+            dev=self.dev,
+            inode=self.inode,
+            head=self._head,
+            head_bytes=self._head_bytes,
+            offset=self._offset,
+            is_skipping=self._is_skipping,
+            last=hashlib.sha256(last).digest(),
+            last_bytes=len(last),
+            written=self.written,
+            is_spent=is_spent,
         )
+
+    def behind(self) -> int:
+        """Return how many bytes are there that no line was made of yet; 0 where nobody can tell."""
+        try:
+            return max(0, os.fstat(self.fd).st_size - self._offset)
+        except OSError:
+            return 0
+
+    def is_unlinked(self) -> bool:
+        """Tell whether the file has no name any more, or cannot be asked."""
+        try:
+            return os.fstat(self.fd).st_nlink == 0
+        except OSError:
+            return True
 
     def is_at(self, position: Position) -> bool:
         """Tell whether the position is one in this file: same inode, or a copy or rename of it.
@@ -80,22 +117,35 @@ class LogFile:
             return False
         if self._head_of(position.head_bytes) != position.head:
             return False
-        same = (self.dev, self.inode) == (position.dev, position.inode)
-        return same or self.inode == position.inode or position.head_bytes >= HEAD_BYTES_MAX // 4
+        count = min(position.last_bytes, position.offset)
+        last = os.pread(self.fd, count, position.offset - count) if count > 0 else b""
+        if position.last_bytes and hashlib.sha256(last).digest() != position.last:
+            return False
+        is_telling = position.offset > 0 or position.head_bytes >= HEAD_BYTES_MAX // 4
+        return self.inode == position.inode or is_telling
+
+    def was_emptied(self, position: Position) -> bool:
+        """Tell whether it was empty at a position, is again, and was written to in between."""
+        return not self._head_bytes and self.written != (position.written or self.written)
 
     def go_to(self, position: Position) -> None:
-        """Continue where a position in this file says."""
+        """Continue where a position in this file says, as `is_at` has found."""
+        self._forget_chunk()
         self._offset = position.offset
         self._is_skipping = position.is_skipping
-        self._chunk, self._at, self._seen_as = b"", 0, None
+        count = max(0, min(position.last_bytes, position.offset, LAST_BYTES_MAX))
+        with contextlib.suppress(OSError):  # reading on will say so
+            self._before = os.pread(self.fd, count, position.offset - count)
         self.is_at_end = False
 
     def go_to_start(self) -> None:
         """Read the file as a new one: it was truncated."""
         self._offset, self._is_skipping = 0, False
         self._head, self._head_bytes = b"", 0
-        self._chunk, self._at, self._seen_as = b"", 0, None
+        self._forget_chunk()
         self.is_at_end = False
+        with contextlib.suppress(OSError):
+            self.written = os.fstat(self.fd).st_mtime_ns
 
     def leave_out_all_but(self, count: int) -> None:
         """Begin ``count`` bytes before the end, with the first line that begins there."""
@@ -104,16 +154,38 @@ class LogFile:
             self._offset, self._is_skipping = size - count - 1, True
 
     def is_rewritten(self) -> bool:
-        """Tell whether the file has been cut short, or begins otherwise than it did.
+        """Tell whether the file has been cut short, or is not what we have read any more.
 
         Raises:
             OSError: it cannot be read.
         """
         if self._at < len(self._chunk):
             return False  # what is at hand comes first
-        if os.fstat(self.fd).st_size < max(self._offset, self._head_bytes):
+        seen = os.fstat(self.fd)
+        if self._is_other or seen.st_size < max(self._offset, self._head_bytes):
+            return True
+        if not seen.st_size and seen.st_mtime_ns != self.written:
+            return True  # it was empty and is again: something may have come and gone
+        before = len(self._before)
+        if before and os.pread(self.fd, before, self._offset - before) != self._before:
             return True
         return self._head_of(self._head_bytes) != self._head
+
+    def is_no_longer_empty(self) -> bool:
+        """Tell whether there is something in a file that had nothing whenever we looked.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return not self._head_bytes and os.fstat(self.fd).st_size > 0
+
+    def learn(self) -> None:
+        """Take the file for the one we follow, as it is now.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        self._learn_head(os.fstat(self.fd).st_size)
 
     def take(self, count_max: int) -> list[Line]:
         """Return the next lines, at most ``count_max``; `is_at_end` tells whether more may wait.
@@ -142,7 +214,7 @@ class LogFile:
         """
         self._seen_as = None
         if self._is_skipping or not self._refill() or b"\n" in self._chunk:
-            self._chunk, self._at, self._seen_as = b"", 0, None
+            self._drop_chunk()
             return []
         line = self._line(self._chunk)
         self._move(len(self._chunk))
@@ -161,9 +233,16 @@ class LogFile:
         if seen_as == self._seen_as:
             return False
         if not self._learn_head(seen.st_size):
+            self._is_other = True
             return False
-        self._chunk = os.pread(self.fd, CHUNK_BYTES, self._offset)
-        self._at = 0
+        # One call for both, so that what follows is known to follow what we have read.
+        before = len(self._before)
+        data = os.pread(self.fd, before + CHUNK_BYTES, self._offset - before)
+        if data[:before] != self._before:
+            self._is_other = True
+            return False
+        self.written = seen.st_mtime_ns
+        self._chunk, self._at = data[before:], 0
         if not self._chunk:
             self._seen_as = seen_as
         return bool(self._chunk)
@@ -172,6 +251,9 @@ class LogFile:
         """Move whole lines from the chunk, and deal with a last piece that has no end."""
         chunk = self._chunk
         while len(lines) < count_max and self._at < len(self._chunk):
+            if chunk[self._at] == 0:
+                self._pass_hole()
+                return
             end = chunk.find(b"\n", self._at)
             if end < 0:
                 self._without_end(lines)
@@ -187,7 +269,7 @@ class LogFile:
             self._is_skipping = True
             self._move(left)
             return
-        self._chunk, self._at = b"", 0
+        self._drop_chunk()
         seen = os.fstat(self.fd)
         self.is_at_end = self._offset + left >= seen.st_size
         self._seen_as = (seen.st_size, seen.st_mtime_ns) if self.is_at_end else None
@@ -197,11 +279,40 @@ class LogFile:
         self._is_skipping = end < 0
         self._move((len(self._chunk) if end < 0 else end + 1) - self._at)
 
+    def _pass_hole(self) -> None:
+        """Pass over the zeros at hand; the rest of a hole that is none on disk costs no reading."""
+        left = len(self._chunk) - self._at
+        zeros = left - len(self._chunk[self._at :].lstrip(b"\0"))
+        self._move(zeros)
+        if zeros < left:
+            return
+        with contextlib.suppress(OSError):  # ENXIO: nothing but the hole; or not known here
+            data = os.lseek(self.fd, self._offset, os.SEEK_DATA)
+            if data > self._offset:
+                self._forget_chunk()
+                self._offset = data
+
     def _move(self, count: int) -> None:
         self._at += count
         self._offset += count
         if self._at >= len(self._chunk):
-            self._chunk, self._at = b"", 0
+            self._drop_chunk()
+
+    def _last(self) -> bytes:
+        """Return the bytes before the offset, as we read them."""
+        if self._at >= LAST_BYTES_MAX:
+            return self._chunk[self._at - LAST_BYTES_MAX : self._at]
+        return (self._before + self._chunk[: self._at])[-LAST_BYTES_MAX:]
+
+    def _drop_chunk(self) -> None:
+        """Let the chunk go and read on from the offset."""
+        self._before = self._last()
+        self._chunk, self._at, self._seen_as = b"", 0, None
+
+    def _forget_chunk(self) -> None:
+        """Let go of all that was known of the place we were at."""
+        self._chunk, self._at, self._seen_as, self._before = b"", 0, None, b""
+        self._is_other = False
 
     def _line(self, raw: bytes) -> Line:
         text = raw.removesuffix(b"\r")

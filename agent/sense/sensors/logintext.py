@@ -9,7 +9,7 @@ What cannot be told apart: any local user may write a line to syslog in sshd's n
 type passwords where a user name is asked: a failed login's user may be a secret, and is redacted
 with the same care as any argument.
 
-Source: auth_log() of OpenSSH auth.c, pam_unix(8) of Linux-PAM.
+Source: auth_log() of OpenSSH auth.c, pam_unix(8) of Linux-PAM, sudoers(5) on its log format.
 """
 
 import ipaddress
@@ -64,11 +64,23 @@ _PAM_SESSION: Final = re.compile(
 )
 
 
+_DIGEST: Final = r"(SHA256:[A-Za-z0-9+/]{43}|MD5:(?:[0-9a-f]{2}:){15}[0-9a-f]{2})"
+_KEY: Final = re.compile(rf"[A-Z0-9-]{{2,32}} {_DIGEST}", re.ASCII)
+# What a certificate's owner chose (its key id) stands before it.
+_AUTHORITY: Final = re.compile(rf" CA [A-Z0-9-]{{2,32}} {_DIGEST}$", re.ASCII)
+_SUDO: Final = re.compile(
+    r" {0,32}(?P<user>[^\s:]{1,256}) : (?:HOST=[^ ;]{0,255} ; )?(?:TTY=(?P<tty>[^ ;]{0,64}) ; )?"
+    r"(?:CHROOT|PWD|CWD|USER|GROUP|TSID|ENV|COMMAND)=",
+    re.ASCII,
+)
+
+
 class LoginText(Struct, frozen=True):
     """One login, or one attempt, as a line tells it; None is what the line says there is none of.
 
     ``address`` is None without a remote side and empty where one is named that is no address.
     ``is_end`` marks the end of a connection on which failures may have been told already.
+    ``fingerprint`` is of the key that was taken, of its authority's where it came in a certificate.
     """
 
     service: str
@@ -81,6 +93,7 @@ class LoginText(Struct, frozen=True):
     tty: str | None = None
     count: int = 1
     is_end: bool = False
+    fingerprint: str | None = None
 
 
 def login_of(program: str, message: str) -> LoginText | None:
@@ -137,6 +150,35 @@ def _attempt(message: str) -> LoginText | None:
         method=method,
         address=_address(origin["address"]),
         port=_port(origin["port"]),
+        fingerprint=_fingerprint(rest[origin.end() :]) if outcome == ACCEPTED else None,
+    )
+
+
+def _fingerprint(rest: str) -> str | None:
+    """Read ``ED25519 SHA256:...``, and of a certificate what stands last: its authority."""
+    found = _AUTHORITY.search(rest) or _KEY.fullmatch(rest)
+    return found[1] if found else None
+
+
+def sudoer_of(program: str, message: str) -> LoginText | None:
+    """Return who was allowed to run a command through sudo, or None.
+
+    A refusal says why before the first ``NAME=``; so does a wrong password.
+
+    Args:
+        program: as the line names it.
+        message: untrusted text.
+    """
+    found = _SUDO.match(message) if program == "sudo" else None
+    if found is None:
+        return None
+    tty = found["tty"]
+    return LoginText(
+        service="sudo",
+        outcome=ACCEPTED,
+        user=found["user"],
+        method="sudo",
+        tty=None if tty in {None, "unknown"} else tty,
     )
 
 

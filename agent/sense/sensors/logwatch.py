@@ -26,11 +26,12 @@ class LogWatch:
 
     def __init__(self, host: HostRoot, paths: Iterable[str]) -> None:
         self._host = host
-        self._directories = {path.rpartition("/")[0] or "/" for path in paths}
+        self._directories: set[str] = set()
         self._inotify: inotify.Inotify | None = None
         self._files: dict[tuple[int, int], int] = {}
         self._unwatched: set[str] = set()
         self._is_short = False
+        self.set_paths(paths)
 
     @property
     def is_whole(self) -> bool:
@@ -44,6 +45,13 @@ class LogWatch:
         except OSError:
             return
         self._unwatched = set(self._directories)
+        self.watch_directories()
+
+    def set_paths(self, paths: Iterable[str]) -> None:
+        """Watch the directories of these logs too; one that is watched stays so."""
+        wanted = {path.rpartition("/")[0] or "/" for path in paths}
+        self._unwatched = (self._unwatched & wanted) | (wanted - self._directories)
+        self._directories = wanted
         self.watch_directories()
 
     def fileno(self) -> int:

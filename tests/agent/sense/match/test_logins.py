@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec import UNSET, structs
 
-from agent.sense.match.logins import ATTACK_VERSION, LOGIN_RULES, judge
+from agent.sense.match.logins import ATTACK_VERSION, RULES, judge
 from proto import codec
 from proto.model import (
     Disposition,
@@ -138,5 +138,80 @@ def test_every_technique_is_one_of_the_attack_version_with_that_tactic() -> None
     tactics = {row[0]: row[2].split(",") for row in rows}
 
     assert ATTACK_VERSION == "18.1"
-    for rule in LOGIN_RULES.values():
-        assert rule.attack.tactic in tactics[rule.attack.technique]
+    for rule in RULES:
+        assert all(attack.tactic in tactics[attack.technique] for attack in rule.attack)
+
+
+def judged_as(kind: ObservationKind, login: Login) -> Finding:
+    (finding,) = judge(seen(login, kind), TENANT, HOST)
+    codec.encode_record(finding)
+    return finding
+
+
+def a_burst(attempts: int, accounts: int, outcome: str = "failed") -> Login:
+    return Login(
+        remote_address="203.0.113.9", outcome=outcome, attempts=attempts, accounts=accounts
+    )
+
+
+@pytest.mark.parametrize(
+    ("attempts", "accounts", "technique"),
+    [
+        (10, 1, "T1110.001"),
+        (10, 4, "T1110.001"),
+        (100, 5, "T1110.001"),
+        (10, 5, "T1110.003"),
+        (10, 10, "T1110.003"),
+        (5000, 33, "T1110.003"),
+    ],
+)
+def test_brute_force_is_an_alert_and_named_by_its_shape(
+    attempts: int, accounts: int, technique: str
+) -> None:
+    finding = judged_as(ObservationKind.LOGIN_BURST, a_burst(attempts, accounts))
+
+    assert [attack.technique for attack in finding.attack] == [technique]
+    assert (finding.severity, finding.disposition) == (Severity.MEDIUM, Disposition.ALERT)
+    assert finding.count == attempts
+
+
+def test_a_success_after_brute_force_is_grave() -> None:
+    finding = judged_as(ObservationKind.LOGIN_BURST, a_burst(12, 1, "accepted"))
+
+    assert (finding.severity, finding.disposition) == (Severity.HIGH, Disposition.ALERT)
+    assert [attack.technique for attack in finding.attack] == ["T1110", "T1078"]
+
+
+def test_a_first_key_and_a_first_use_of_sudo_are_low_alerts() -> None:
+    key = a_login(outcome="accepted", method="publickey", fingerprint="SHA256:x")
+    sudoer = a_login(outcome="accepted", method="sudo", service="sudo", remote_address=UNSET)
+
+    first_key = judged_as(ObservationKind.LOGIN_NEW_KEY, key)
+    first_sudo = judged_as(ObservationKind.LOGIN_NEW_SUDOER, sudoer)
+
+    assert [a.technique for a in first_key.attack] == ["T1098.004", "T1078"]
+    assert [a.technique for a in first_sudo.attack] == ["T1548.003"]
+    assert {f.severity for f in (first_key, first_sudo)} == {Severity.LOW}
+    assert {f.disposition for f in (first_key, first_sudo)} == {Disposition.ALERT}
+
+
+def test_a_key_is_one_thing_wherever_it_comes_from_and_another_for_another_user() -> None:
+    kind = ObservationKind.LOGIN_NEW_KEY
+    key = a_login(outcome="accepted", fingerprint="SHA256:x")
+    same = structs.replace(key, remote_address="203.0.113.10")
+    others = [
+        structs.replace(key, user=User(name="bob")),
+        structs.replace(key, fingerprint="SHA256:y"),
+    ]
+
+    keys = {judged_as(kind, login).key for login in (key, *others)}
+
+    assert len(keys) == 3
+    assert judged_as(kind, same).key == judged_as(kind, key).key
+
+
+def test_a_burst_that_goes_on_is_the_same_thing() -> None:
+    kind = ObservationKind.LOGIN_BURST
+
+    assert judged_as(kind, a_burst(10, 1)).key == judged_as(kind, a_burst(900, 1)).key
+    assert judge(seen(User(name="x"), kind), TENANT, HOST) == ()  # type: ignore[arg-type]

@@ -14,7 +14,15 @@ from msgspec import UNSET
 from agent.hostroot import HostRoot
 from agent.sense.ports import POLL_SIGHTINGS_MAX, Sighting
 from agent.sense.sensors.authlog import AuthLogSensor, AuthLogSettings, zone_of
-from proto.model import HealthState, Login, Observation, ObservationKind, Precision, User
+from proto.model import (
+    DropReason,
+    HealthState,
+    Login,
+    Observation,
+    ObservationKind,
+    Precision,
+    User,
+)
 from runtime.clock import NS_PER_S
 from tests.agent.sense.sensors.driving import drain, drops_of, is_readable
 from tests.fakes.clock import FakeClock
@@ -22,6 +30,13 @@ from tests.fakes.clock import FakeClock
 DATA = Path(__file__).parents[3] / "data" / "authlog"
 NOON = int(datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()) * NS_PER_S
 FAILURE = "Nov 22 10:00:00 web sshd[1]: Failed password for root from 203.0.113.9 port {} ssh2\n"
+
+ACCEPTED = FAILURE.format(2).replace("Failed", "Accepted")
+KEY = (
+    "Nov 22 10:00:00 web sshd[1]: Accepted publickey for anna from 192.0.2.1 port 9 ssh2: RSA"
+    " SHA256:{}\n"
+)
+SUDO = "Nov 22 10:00:00 web sudo:     {} : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/usr/bin/id\n"
 
 
 class Host:
@@ -65,10 +80,26 @@ def logins(told: list[Sighting]) -> list[Login]:
     found = []
     for seen in told:
         assert isinstance(seen, Observation)
-        assert seen.kind is ObservationKind.LOGIN
+        if seen.kind is not ObservationKind.LOGIN:
+            continue
         assert isinstance(seen.subject.value, Login)
         found.append(seen.subject.value)
     return found
+
+
+def login_in(seen: Sighting) -> Login:
+    assert isinstance(seen, Observation)
+    assert isinstance(seen.subject.value, Login)
+    return seen.subject.value
+
+
+def attempts(seen: Sighting) -> object:
+    found = login_in(seen).attempts
+    return None if found is UNSET else found
+
+
+def kinds(told: list[Sighting]) -> list[ObservationKind]:
+    return [seen.kind for seen in told if isinstance(seen, Observation)]
 
 
 def ports(told: list[Sighting]) -> list[object]:
@@ -101,6 +132,7 @@ def test_a_real_log_gives_each_attempt_once(host: Host) -> None:
         user=User(name="deploy"),
         remote_port=52222,
         service="sshd",
+        fingerprint="SHA256:" + 43 * "0",
     )
 
 
@@ -172,7 +204,8 @@ def test_an_idle_log_asks_for_nothing_for_a_minute(host: Host) -> None:
     due = host.sensor.due()
 
     assert due is not None
-    assert due - host.clock.boot_ns() >= 60 * NS_PER_S
+    assert due > host.clock.boot_ns()
+    assert due % (60 * NS_PER_S) == 0
 
 
 def test_the_sealed_cursor_replays_exactly_what_came_after_it(host: Host) -> None:
@@ -230,11 +263,12 @@ def test_a_flood_is_told_in_bounded_returns_and_whole(host: Host) -> None:
     host.append("".join(line.format(n) for n in range(500)))
     host.sensor.start(b"")
 
-    first = host.sensor.poll(host.clock.boot_ns() + NS_PER_S)
+    first = [*host.sensor.poll(host.clock.boot_ns() + NS_PER_S)]
     rest = host.poll()
 
     assert 0 < len(first) <= POLL_SIGHTINGS_MAX
-    assert len(first) + len(rest) == 500 * 8
+    assert len(ports(first)) + len(ports(rest)) == 500 * 8
+    assert kinds([*first, *rest]).count(ObservationKind.LOGIN_BURST) == 1
 
 
 def test_ends_of_connections_count_only_where_no_failure_was_told(host: Host) -> None:
@@ -283,6 +317,93 @@ def test_no_raw_line_and_no_long_name_leaves_the_sensor(host: Host) -> None:
     assert isinstance(login.user, User)
     assert isinstance(login.user.name, str)
     assert len(login.user.name) == 256
+
+
+def test_brute_force_is_told_when_it_begins_and_with_its_count_when_it_is_over(host: Host) -> None:
+    host.start()
+    host.append(FAILURE.format(1) * 25)
+
+    began = [seen for seen in host.poll() if kinds([seen]) == [ObservationKind.LOGIN_BURST]]
+    host.clock.forward(301)
+    ended = host.poll()
+    host.clock.forward(301)
+
+    assert [attempts(seen) for seen in (*began, *ended)] == [10, 25]
+    assert host.poll() == []
+
+
+def test_a_login_after_brute_force_is_told_with_it(host: Host) -> None:
+    host.append(FAILURE.format(1) * 12 + ACCEPTED)
+    told = host.start()
+    host.append(ACCEPTED)
+
+    (won,) = [x for x in told if attempts(x) and login_in(x).outcome == "accepted"]
+
+    assert login_in(won).remote_address == "203.0.113.9"
+    assert login_in(won).user == User(name="root")
+    assert attempts(won) == 12
+    assert kinds(host.poll()) == [ObservationKind.LOGIN]
+
+
+def test_a_restart_tells_no_burst_again_and_goes_on_counting(host: Host) -> None:
+    host.append(FAILURE.format(1) * 12)
+    first = host.start()
+    sealed = host.sensor.cursor()
+    host.append(FAILURE.format(1) * 8)
+
+    again = host.start(sealed)
+    host.clock.forward(301)
+
+    assert kinds(first).count(ObservationKind.LOGIN_BURST) == 1
+    assert set(kinds(again)) == {ObservationKind.LOGIN}
+    assert [attempts(seen) for seen in host.poll()] == [20]
+
+
+def test_a_key_and_a_user_of_sudo_are_told_the_first_time_after_the_baseline(host: Host) -> None:
+    host.append(KEY.format("A" * 43) + SUDO.format("anna"))
+    learned = host.start()
+    said = host.sensor.health().reason
+    host.clock.forward(86_401)
+    host.poll()
+    quiet = host.sensor.health().reason
+
+    host.append(KEY.format("A" * 43) + KEY.format("B" * 43) + SUDO.format("anna"))
+    host.append(SUDO.format("bert") * 2 + KEY.format("B" * 43))
+    told = host.poll()
+    again = host.start(host.sensor.cursor())
+
+    assert set(kinds(learned)) == {ObservationKind.LOGIN}
+    assert said == "learning which keys and users of sudo are usual for 24 h more"
+    assert quiet == ""
+    assert [kind for kind in kinds(told) if kind is not ObservationKind.LOGIN] == [
+        ObservationKind.LOGIN_NEW_KEY,
+        ObservationKind.LOGIN_NEW_SUDOER,
+    ]
+    assert again == []
+
+
+def test_what_was_told_and_not_sealed_is_told_again_after_a_crash(host: Host) -> None:
+    host.start()
+    host.clock.forward(86_401)
+    host.poll()
+    sealed = host.sensor.cursor()
+    host.append(KEY.format("B" * 43) + SUDO.format("bert") + FAILURE.format(3) * 10)
+
+    told = host.poll()
+
+    assert kinds(host.start(sealed)) == kinds(told)
+    assert ObservationKind.LOGIN_BURST in kinds(told)
+
+
+def test_a_line_that_is_too_long_is_cut_counted_and_passed(host: Host) -> None:
+    host.start()
+    host.append("x" * (1 << 20) + "\n" + FAILURE.format(1))
+
+    told = host.poll()
+
+    (drop,) = drops_of(told)
+    assert (drop.reason, drop.count) == (DropReason.OVERFLOW, 1)
+    assert ports([seen for seen in told if seen is not drop]) == [1]
 
 
 @given(st.binary(max_size=400))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.hostroot import HostFileNotRegular, HostRoot
-from agent.sense.sensors.logfamily import SIBLINGS_MAX, open_log, open_rotated
+from agent.sense.sensors.logfamily import SIBLINGS_MAX, compressed_since, open_log, open_rotated
 
 
 def rotated(root: Path) -> list[bytes]:
@@ -42,6 +42,21 @@ def test_compressed_files_other_logs_and_odd_things_are_left_alone(tmp_path: Pat
     os.mkfifo(tmp_path / "log.5")
 
     assert rotated(tmp_path) == [b"log.1"]
+
+
+def test_a_log_whose_name_only_begins_alike_is_no_brother(tmp_path: Path) -> None:
+    write(tmp_path, "log-errors", "log.conf", "log.json", "log.1.copy", "log.2", "log-2026-11-20")
+
+    assert rotated(tmp_path) == [b"log.2", b"log-2026-11-20"]
+
+
+def test_compressed_brothers_are_known_by_when_they_were_written(tmp_path: Path) -> None:
+    write(tmp_path, "log.1.gz", "log.2.gz", "other.gz", "log.3", "log-20261120.xz")
+
+    with HostRoot(tmp_path) as host:
+        times = [compressed_since(host, b"/log", written) for written in (-1, 0, 1, 4)]
+
+    assert times == [{0, 1, 4}, {1, 4}, {4}, set()]
 
 
 def test_only_the_newest_are_opened(tmp_path: Path) -> None:

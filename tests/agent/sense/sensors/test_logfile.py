@@ -83,7 +83,9 @@ def test_a_line_at_the_cap_is_whole(log: tuple[Path, LogFile]) -> None:
 
 def test_a_huge_line_costs_no_memory(log: tuple[Path, LogFile]) -> None:
     path, file = log
-    os.truncate(path, 1 << 27)
+    with path.open("wb") as file_of_one_line:
+        for _ in range(128):
+            file_of_one_line.write(b"x" * (1 << 20))
     append(path, b"\nafter\n")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -96,12 +98,81 @@ def test_a_huge_line_costs_no_memory(log: tuple[Path, LogFile]) -> None:
 
 def test_one_take_reads_a_bounded_amount(log: tuple[Path, LogFile]) -> None:
     path, file = log
+    append(path, b"x")
     os.truncate(path, 1 << 30)
 
     file.take(10)
 
     assert not file.is_at_end
     assert file.position().offset <= 16 * CHUNK_BYTES
+
+
+def test_the_hole_a_writer_leaves_in_a_truncated_file_is_no_line(
+    log: tuple[Path, LogFile],
+) -> None:
+    path, file = log
+    with path.open("wb", buffering=0) as writer:  # without O_APPEND it goes on where it was
+        writer.seek(1 << 30)
+        writer.write(b"after the hole\nnext\n")
+
+    lines = everything(file)
+
+    assert lines == [Line(1 << 30, b"after the hole"), Line((1 << 30) + 15, b"next")]
+
+
+def test_a_hole_at_the_end_waits_for_what_comes_after_it(log: tuple[Path, LogFile]) -> None:
+    path, file = log
+    os.truncate(path, 1 << 30)
+
+    before = everything(file)
+    append(path, b"after\n")
+
+    assert (before, everything(file)) == ([], [Line(1 << 30, b"after")])
+
+
+def test_a_file_that_begins_alike_and_is_longer_is_another_one(log: tuple[Path, LogFile]) -> None:
+    path, file = log
+    head = b"# the same long header in every log of this program\n" * 8
+    append(path, head + b"one\ntwo\n")
+    everything(file)
+    position = file.position()
+
+    os.truncate(path, 0)
+    append(path, head + b"1\n2\n3\n4\n5\n6\n")
+    other = opened(path)
+
+    assert file.is_rewritten()
+    assert not other.is_at(position)
+    other.close()
+
+
+def test_a_file_rewritten_between_the_look_and_the_read_gives_no_line_of_it(
+    log: tuple[Path, LogFile],
+) -> None:
+    path, file = log
+    head = b"# the same long header in every log of this program\n" * 8
+    append(path, head + b"one\ntwo\n")
+    everything(file)
+
+    os.truncate(path, 0)
+    append(path, head + b"1\n2\n3\n4\n5\n6\n")
+
+    assert everything(file) == []
+    assert file.is_rewritten()
+
+
+def test_it_is_said_how_much_is_there_to_read(log: tuple[Path, LogFile]) -> None:
+    path, file = log
+    append(path, b"one\ntwo\n")
+
+    before = file.behind()
+    file.take(1)
+
+    assert (before, file.behind()) == (8, 4)
+    path.unlink()
+    assert file.is_unlinked()
+    file.close()
+    assert (file.behind(), file.is_unlinked()) == (0, True)
 
 
 def test_a_position_continues_in_the_middle_of_a_line_that_was_cut(
@@ -193,7 +264,7 @@ def test_however_it_is_written_and_taken_each_line_comes_once(
     file.close()
 
     whole = path.read_bytes()
-    expected = whole.split(b"\n")
+    expected = [line.lstrip(b"\0") for line in whole.split(b"\n")]
     if not expected[-1]:
         expected.pop()
     assert [line.text for line in taken] == [text.removesuffix(b"\r") for text in expected]

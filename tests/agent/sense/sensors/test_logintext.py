@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sense.sensors.logintext import ACCEPTED, FAILED, LoginText, login_of
+from agent.sense.sensors.logintext import ACCEPTED, FAILED, LoginText, login_of, sudoer_of
 
 ATTACKER = "203.0.113.9"
 TOO_MANY = "error: maximum authentication attempts exceeded for"
@@ -267,3 +267,72 @@ def test_the_time_for_a_hostile_message_grows_with_its_length_alone(start: str, 
     sshd(message)
 
     assert time.process_time() - began < 0.1
+
+
+DIGEST = "SHA256:" + "A" * 43
+OTHER = "SHA256:" + "B" * 43
+ACCEPTED_KEY = "Accepted publickey for bob from 203.0.113.9 port 22 ssh2: "
+
+
+@pytest.mark.parametrize(
+    ("rest", "fingerprint"),
+    [
+        (f"ED25519 {DIGEST}", DIGEST),
+        ("RSA MD5:" + ":".join(["0a"] * 16), "MD5:" + ":".join(["0a"] * 16)),
+        (f"ED25519-CERT {DIGEST} ID bob (serial 7) CA ED25519 {OTHER}", OTHER),
+        (f"ED25519-CERT {DIGEST} ID x CA RSA {DIGEST} (serial 7) CA ED25519 {OTHER}", OTHER),
+        (f"ED25519 {DIGEST} and more", None),
+        ("ED25519 SHA256:short", None),
+        ("", None),
+    ],
+)
+def test_a_key_that_was_taken_is_named_and_of_a_certificate_its_authority(
+    rest: str, fingerprint: str | None
+) -> None:
+    login = sshd(ACCEPTED_KEY + rest)
+
+    assert login is not None
+    assert login.fingerprint == fingerprint
+
+
+def test_a_key_that_was_refused_is_not_named() -> None:
+    login = sshd(ACCEPTED_KEY.replace("Accepted", "Failed") + f"RSA {DIGEST}")
+
+    assert login is not None
+    assert login.fingerprint is None
+
+
+@pytest.mark.parametrize(
+    ("message", "user", "tty"),
+    [
+        ("    anna : TTY=pts/1 ; PWD=/home/anna ; USER=root ; COMMAND=/bin/ls", "anna", "pts/1"),
+        ("anna : TTY=unknown ; PWD=/ ; USER=root ; COMMAND=list", "anna", None),
+        ("anna : HOST=web ; TTY=pts/0 ; PWD=/ ; USER=bert ; COMMAND=/x", "anna", "pts/0"),
+        ("anna : PWD=/tmp/ ; TTY=x ; USER=root ; COMMAND=/bin/ls", "anna", None),
+    ],
+)
+def test_a_command_that_sudo_ran_names_its_user(message: str, user: str, tty: str | None) -> None:
+    assert sudoer_of("sudo", message) == LoginText("sudo", ACCEPTED, user, method="sudo", tty=tty)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "anna : command not allowed ; TTY=pts/1 ; PWD=/ ; USER=root ; COMMAND=/bin/ls",
+        "anna : user NOT in sudoers ; TTY=pts/1 ; PWD=/ ; USER=root ; COMMAND=/bin/ls",
+        "anna : 3 incorrect password attempts ; TTY=pts/1 ; PWD=/ ; USER=root ; COMMAND=/bin/ls",
+        "anna : a password is required ; TTY=pts/1 ; PWD=/ ; USER=root ; COMMAND=/bin/ls",
+        "pam_unix(sudo:session): session opened for user root(uid=0) by anna(uid=1000)",
+        "",
+    ],
+)
+def test_a_command_that_sudo_refused_names_nobody(message: str) -> None:
+    assert sudoer_of("sudo", message) is None
+    assert sudoer_of("other", "anna : TTY=pts/1 ; COMMAND=/bin/ls") is None
+
+
+@given(st.text(max_size=300))
+def test_any_text_of_sudo_is_a_user_or_none(text: str) -> None:
+    for message in (text, f"{text} : TTY={text} ; COMMAND={text}"):
+        found = sudoer_of("sudo", message)
+        assert found is None or found.user

@@ -1,9 +1,12 @@
 """Every line of a log comes once, through rotations and restarts, or its loss is said."""
 
 import errno
+import gzip
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,12 +51,25 @@ class Log:
             file.write(text)
 
     def rotate(self, *, create: bool = True) -> None:
-        numbers = sorted((int(p.suffix[1:]) for p in self.root.glob("log.*")), reverse=True)
-        for number in numbers:
-            (self.root / f"log.{number}").rename(self.root / f"log.{number + 1}")
+        self.make_room()
         self.path.rename(self.root / "log.1")
         if create:
             self.path.touch()
+
+    def make_room(self) -> None:
+        """Count the numbers of the rotated files up, as logrotate does."""
+        for number, ending in sorted(self.rotated(), reverse=True):
+            old = self.root / f"log.{number}{ending}"
+            old.rename(self.root / f"log.{number + 1}{ending}")
+
+    def rotated(self) -> list[tuple[int, str]]:
+        parts = [path.name.split(".") for path in self.root.glob("log.*")]
+        return [(int(part[1]), "".join(f".{end}" for end in part[2:])) for part in parts]
+
+    def copytruncate(self) -> None:
+        self.make_room()
+        shutil.copy(self.path, self.root / "log.1")
+        os.truncate(self.path, 0)
 
     def take(self, count_max: int = 100) -> list[str]:
         taken = self.tail.take(count_max, self.now)
@@ -105,13 +121,14 @@ def test_a_rotation_by_rename_loses_nothing_and_lines_written_late_come_too(log:
     assert log.gaps == []
 
 
-def test_a_rotated_file_is_let_go_when_it_has_been_quiet(log: Log) -> None:
+def test_a_rotated_file_is_let_go_when_it_has_been_quiet_and_has_no_name(log: Log) -> None:
     log.append(numbered(0, 2) + "no end")
     log.start()
     log.rest()
     log.rotate()
     log.rest()
     due = log.tail.due()
+    (log.root / "log.1").unlink()
 
     log.now += LINGER_NS
     last = log.rest()
@@ -120,6 +137,130 @@ def test_a_rotated_file_is_let_go_when_it_has_been_quiet(log: Log) -> None:
     assert last == ["no end"]
     assert log.tail.due() is None
     assert len(log.tail.files()) == 1
+
+
+def test_a_writer_that_is_told_to_reopen_hours_later_loses_nothing(log: Log) -> None:
+    log.append(numbered(0, 2))
+    log.start()
+    first = log.rest()
+    log.rotate()
+    log.append(numbered(3, 4))
+    first += log.rest()
+    log.now += LINGER_NS
+    first += log.rest()
+    waits_for = log.tail.due()
+    log.now += 500 * LINGER_NS
+
+    log.append(numbered(2, 3), "log.1")
+
+    assert (waits_for, numbers(first)) == (None, [0, 1, 3])
+    assert numbers(log.rest()) == [2]
+
+
+def test_only_the_newest_of_the_quiet_rotated_files_is_kept_open(log: Log) -> None:
+    log.append(numbered(0, 1))
+    log.start()
+    log.rest()
+    for at in range(1, 4):
+        log.rotate()
+        log.append(numbered(at, at + 1))
+        log.rest()
+
+    before = len(log.tail.files())
+    log.now += LINGER_NS
+    log.rest()
+
+    assert (before, len(log.tail.files())) == (4, 2)
+
+
+def test_a_told_and_quiet_rotation_that_is_compressed_while_away_is_no_gap(log: Log) -> None:
+    log.append(numbered(0, 2))
+    log.start()
+    log.rest()
+    log.rotate()
+    log.append(numbered(2, 3))
+    log.rest()
+    log.now += LINGER_NS
+    log.rest()
+    cursor = log.tail.cursor()
+    (log.root / "log.1").rename(log.root / "log.1.gz")
+    log.append(numbered(3, 4))
+
+    log.start(cursor)
+
+    assert numbers(log.rest()) == [3]
+    assert log.gaps == []
+
+
+def test_two_rotations_at_once_of_which_the_first_is_compressed_lose_nothing(log: Log) -> None:
+    log.append(numbered(0, 2))
+    log.start()
+    first = log.rest()
+    log.rotate()
+    log.append(numbered(2, 3))
+    log.rotate()
+    (log.root / "log.2").rename(log.root / "log.2.gz")
+    log.append(numbered(3, 4))
+
+    assert numbers(first + log.rest()) == [0, 1, 2, 3]
+    assert log.gaps == []
+
+
+def test_a_rotation_that_was_compressed_before_we_saw_it_is_a_gap(log: Log) -> None:
+    log.append(numbered(0, 2))
+    log.start()
+    first = log.rest()
+    for at in (2, 3):
+        log.rotate()
+        log.append(numbered(at, at + 1))
+        os.utime(log.path, ns=(time.time_ns() + at * 10**9,) * 2)
+    (log.root / "log.2").rename(log.root / "log.2.gz")
+    (log.root / "log.1").rename(log.root / "log.1.gz")
+
+    assert numbers(first + log.rest()) == [0, 1, 3]
+    assert log.gaps == ["a rotation was compressed before it was read"]
+
+
+def test_what_was_rotated_after_a_file_that_is_lost_is_read_all_the_same(log: Log) -> None:
+    log.append(numbered(0, 3))
+    log.start()
+    log.rest()
+    cursor = log.tail.cursor()
+    log.rotate()
+    log.append(numbered(3, 5))
+    log.rotate()
+    (log.root / "log.2").unlink()
+    log.append(numbered(5, 6))
+
+    log.start(cursor)
+
+    assert numbers(log.rest()) == [3, 4, 5]
+    assert log.gaps == ["a file that was read before is gone, compressed or rewritten"]
+
+
+def test_all_copies_made_by_truncating_rotations_are_read(log: Log) -> None:
+    log.append(numbered(0, 5))
+    log.start()
+    first = log.take(2)
+    for at in (5, 8):
+        log.copytruncate()
+        log.append(numbered(at, at + 3))
+
+    assert numbers(first + log.rest()) == list(range(11))
+    assert len(log.gaps) == 1
+
+
+def test_it_is_said_how_many_bytes_are_not_read_yet(log: Log) -> None:
+    log.append("one\ntwo\n")
+    log.start()
+    log.take(1)
+    log.rotate()
+    log.append("three\n")
+
+    before = log.tail.behind()
+    log.rest()
+
+    assert (before, log.tail.behind()) == (4, 0)
 
 
 def test_several_rotations_between_two_looks_lose_nothing(log: Log) -> None:
@@ -380,6 +521,16 @@ def test_a_log_we_may_not_read_is_a_problem_in_its_own_words(tmp_path: Path) -> 
     assert numbers([line.text.decode() for line in lines]) == [0, 1, 2]
 
 
+WHOLE = re.compile(
+    r"line (\d+) (?:of a log that has a beginning|is (?:a line in two pieces|finished))"
+)
+
+
+def whole(lines: list[str]) -> list[int]:
+    """Return the numbers of the lines that came whole; truncation leaves pieces of others."""
+    return [int(found[1]) for line in lines if (found := WHOLE.fullmatch(line))]
+
+
 class Rotations(RuleBasedStateMachine):
     """A writer that appends and is told late to reopen, rotations by rename, restarts, crashes."""
 
@@ -392,8 +543,10 @@ class Rotations(RuleBasedStateMachine):
         self.written = 0
         self.rotations = 0
         self.has_half = False
+        self.at = time.time_ns()
         self.sealed: list[int] = []
         self.waiting: list[int] = []
+        self.sealed_gaps: list[str] = []
         self.log.start()
         self.cursor = self.log.tail.cursor()
 
@@ -403,7 +556,10 @@ class Rotations(RuleBasedStateMachine):
             self.writer.write("a line in two pieces\n")
             self.has_half = False
         self.writer.write(numbered(self.written, self.written + count))
+        self.writer.flush()
         self.written += count
+        self.wrote()
+        self.stamp(self.writer.fileno())
 
     @precondition(lambda self: not self.has_half)
     @rule()
@@ -412,11 +568,17 @@ class Rotations(RuleBasedStateMachine):
         self.writer.flush()
         self.written += 1
         self.has_half = True
+        self.wrote()
+        self.stamp(self.writer.fileno())
+
+    def wrote(self) -> None:
+        """Take note of what the writer has just written."""
 
     @precondition(lambda self: self.rotations < 12)
     @rule()
     def rotate(self) -> None:
         self.log.rotate()
+        self.stamp(self.log.path)
         self.rotations += 1
 
     @rule()
@@ -427,18 +589,34 @@ class Rotations(RuleBasedStateMachine):
 
     @rule(count_max=st.integers(1, 6))
     def take(self, count_max: int) -> None:
-        self.waiting += numbers(self.log.take(count_max))
+        self.waiting += whole(self.log.take(count_max))
+
+    @rule()
+    def take_all(self) -> None:
+        self.waiting += whole(self.log.rest())
 
     @rule()
     def seal(self) -> None:
         self.sealed += self.waiting
         self.waiting = []
+        self.sealed_gaps = list(self.log.gaps)
         self.cursor = self.log.tail.cursor()
+
+    @rule()
+    def restart(self) -> None:
+        self.seal()
+        self.log.start(self.cursor)
 
     @rule()
     def crash(self) -> None:
         self.waiting = []
+        self.log.gaps = list(self.sealed_gaps)
         self.log.start(self.cursor)
+
+    def stamp(self, file: Path | int) -> None:
+        """Each write is later than the last one by more than a tick of a coarse file system."""
+        self.at += 10_000_000
+        os.utime(file, ns=(self.at, self.at))
 
     @invariant()
     def nothing_comes_twice(self) -> None:
@@ -448,17 +626,126 @@ class Rotations(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.has_half:
             self.writer.write("finished\n")
+            self.writer.flush()
+            self.stamp(self.writer.fileno())
         self.writer.close()
-        self.waiting += numbers(self.log.rest())
-        self.log.now += LINGER_NS
-        self.waiting += numbers(self.log.rest())
         try:
-            assert sorted(self.sealed + self.waiting) == list(range(self.written))
-            assert self.log.gaps == []
+            self.waiting += whole(self.log.rest())
+            self.log.now += LINGER_NS
+            self.waiting += whole(self.log.rest())
+            self.nothing_comes_twice()
+            self.nothing_is_lost_unsaid()
         finally:
             self.log.close()
             self.directory.cleanup()
 
+    def nothing_is_lost_unsaid(self) -> None:
+        assert sorted(self.sealed + self.waiting) == list(range(self.written))
+        assert self.log.gaps == []
 
-Rotations.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
-TestRotations = Rotations.TestCase
+
+class HostileRotations(Rotations):
+    """Also truncation with and without a copy, compression, deletion, and inodes given again.
+
+    Only lines that were in a file when it was destroyed may be missing, and only with a gap said.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.destroyed: set[int] = set()
+        self.known = 0
+
+    @precondition(lambda self: self.rotations < 12)
+    @rule(unseen=st.integers(0, 4))
+    def copytruncate(self, unseen: int) -> None:
+        self.be_known(unseen)
+        self.note(self.log.path)
+        self.log.copytruncate()
+        self.stamp(self.log.root / "log.1")
+        self.stamp(self.log.path)
+        self.rotations += 1
+
+    @rule(unseen=st.integers(0, 4))
+    def truncate(self, unseen: int) -> None:
+        self.be_known(unseen)
+        self.note(self.log.path)
+        os.truncate(self.log.path, 0)
+        self.stamp(self.log.path)
+
+    def be_known(self, unseen: int) -> None:
+        """A file that came and was truncated between two looks cannot be known to have been."""
+        self.reopen()
+        self.append(1)
+        self.take_all()
+        self.seal()
+        if unseen:
+            self.append(unseen)
+
+    @rule(which=st.integers(0, 20))
+    def compress(self, which: int) -> None:
+        if path := self.a_rotated(which):
+            seen = path.stat()
+            packed = path.with_name(path.name + ".gz")
+            packed.write_bytes(gzip.compress(path.read_bytes()))
+            os.utime(packed, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+            self.remove(path)
+
+    @rule(which=st.integers(0, 20))
+    def delete(self, which: int) -> None:
+        if path := self.a_rotated(which):
+            self.remove(path)
+
+    @precondition(lambda self: self.rotations < 12)
+    @rule(which=st.integers(0, 20))
+    def rotate_onto_an_old_inode(self, which: int) -> None:
+        self.take_all()
+        self.seal()  # as in `be_known`
+        path = self.a_rotated(which)
+        if path is None:
+            return
+        self.note(path)
+        spare = self.log.root / "spare"
+        path.rename(spare)
+        os.truncate(spare, 0)
+        self.log.rotate(create=False)
+        spare.rename(self.log.path)
+        self.stamp(self.log.path)
+        self.rotations += 1
+
+    def a_rotated(self, which: int) -> Path | None:
+        found = sorted(n for n, ending in self.log.rotated() if not ending)
+        return self.log.root / f"log.{found[which % len(found)]}" if found else None
+
+    def remove(self, path: Path) -> None:
+        self.note(path)
+        path.unlink()
+
+    def wrote(self) -> None:
+        if os.fstat(self.writer.fileno()).st_nlink == 0:
+            self.destroyed |= set(range(self.known, self.written))
+        self.known = self.written
+
+    def note(self, path: Path) -> None:
+        """Remember what is in a file that is about to be destroyed."""
+        if path.exists():
+            lines = path.read_text("ascii").replace("\0", "").splitlines()
+            self.destroyed |= {int(x.split()[1]) for x in lines if x.startswith("line ")}
+        if self.has_half:
+            self.destroyed.add(self.written - 1)
+
+    def nothing_is_lost_unsaid(self) -> None:
+        lost = set(range(self.written)) - {*self.sealed, *self.waiting}
+        assert lost <= self.destroyed
+        assert not lost or self.log.gaps
+
+
+def of(machine: type[RuleBasedStateMachine], examples: int) -> type:
+    """Return a test of a machine that tries the same examples each time."""
+    same = settings(max_examples=examples, stateful_step_count=30, deadline=None, derandomize=True)
+    return type(f"Test{machine.__name__}", (machine.TestCase,), {"settings": same})
+
+
+TestRotations = of(Rotations, 40)
+TestHostileRotations = of(HostileRotations, 40)
+TestManyRotations = pytest.mark.prove(pytest.mark.timeout(900)(of(Rotations, 2000)))
+TestManyHostileRotations = pytest.mark.prove(pytest.mark.timeout(900)(of(HostileRotations, 5000)))
