@@ -35,6 +35,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "sense": ("agent.commands.sense", "run the privileged half", "vedette-agent sense"),
     "ship": ("agent.commands.ship", "run the networked half", "vedette-agent ship"),
+    "inspect": (
+        "agent.commands.inspect",
+        "read what strangers wrote, shut in; started by sense or its socket unit",
+        "vedette-agent inspect",
+    ),
     "scan": (
         "agent.commands.scan",
         "look once, without any collector",
@@ -87,6 +92,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 DONE_WITHOUT: dict[str, tuple[str, ...]] = {
     "sense": ("typing_extensions",),
     "ship": ("ssl", "_ssl", "_hashlib"),
+    "inspect": ("typing_extensions", "ssl", "_ssl", "_hashlib"),
 }
 
 

@@ -6,10 +6,12 @@ VedetteError                  (runtime.errors)
 │   ├── OutboxFailed          retryable: the bytes are not durable; they go to a new segment
 │   └── SegmentDamaged        final: these bytes are not an entry
 ├── DoorError                 peer; the other half of the agent sent what it must not
+├── InspectionFailed          host; a file was not inspected, ``reason`` says why
 ├── NotEnrolled               operator, exit 6: there is no identity here yet
 └── Unreachable               peer, retryable, exit 5: the collector does not answer
 """
 
+import enum
 from typing import ClassVar
 
 from runtime.errors import Fault, VedetteError
@@ -41,6 +43,33 @@ class DoorError(VedetteError):
     """A frame at the door that no honest peer sends; the door closes for a while."""
 
     fault: ClassVar[Fault] = Fault.PEER
+
+
+class FailReason(enum.Enum):
+    """Why an inspection came to nothing."""
+
+    CORRUPT = "corrupt"
+    ENDS_EARLY = "ends_early"
+    TOO_LARGE = "too_large"
+    UNREADABLE = "unreadable"
+    REFUSED = "refused"
+    OFF = "off"
+    DEADLINE = "deadline"
+    GARBAGE = "garbage"
+    GONE = "gone"
+    BUSY = "busy"
+
+
+class InspectionFailed(VedetteError):
+    """A file was not inspected, or not to its end."""
+
+    fault: ClassVar[Fault] = Fault.HOST
+
+    def __init__(
+        self, message: str, reason: FailReason = FailReason.REFUSED, *, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class NotEnrolled(VedetteError):

@@ -11,7 +11,7 @@ part=${1:-}
 wheel=${2:-}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 case $part in
-agent) units="vedette-sense vedette-ship" ;;
+agent) units="vedette-sense vedette-ship vedette-inspect@" ;;
 collector) units="vedette-collector" ;;
 *)
     echo "usage: install.sh agent|collector WHEEL" >&2
@@ -47,6 +47,8 @@ for unit in $units; do
 done
 # Profiles of the agent, to be copied by whoever wants another than the standard one.
 if [ "$part" = agent ]; then
+    install -D -m 644 "$here/systemd/vedette-inspect.socket" \
+        /usr/lib/systemd/system/vedette-inspect.socket
     for profile in minimal full; do
         install -D -m 644 "$here/systemd/vedette-sense.service.d/$profile.conf" \
             "$home/systemd/$profile.conf"

@@ -84,7 +84,7 @@ def test_words_that_mean_nothing_are_a_usage_error(
     assert (out, "usage: vedette-agent" in err) == ("", True)
 
 
-@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"tuf", "match", "enroll"}))
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"tuf", "match", "enroll", "inspect"}))
 def test_a_bad_key_ends_every_command_that_reads_it_with_exit_4(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,17 +7,20 @@ from pathlib import Path
 import pytest
 
 from agent.privileges import CAPABILITIES
+from agent.sense.inspectline import SOCKET
 from agent.sense.profiles import PROFILES
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 DROP_INS = PACKAGING / "systemd/vedette-sense.service.d"
 SENSE = PACKAGING / "systemd/vedette-sense.service"
 UNITS = sorted((PACKAGING / "systemd").glob("*.service"))
+SOCKETS = sorted(unit.name for unit in (PACKAGING / "systemd").glob("*.socket"))
 # Aims of exposure, 0 to 10, lower is better; what peers ship by default is 9.0 to 9.6.
 EXPOSURE_MAX = {
     "vedette-sense.service": 2.9,
     "vedette-ship.service": 1.6,
     "vedette-collector.service": 1.6,
+    "vedette-inspect@.service": 0.8,
 }
 
 
@@ -34,6 +37,8 @@ def a_root(path: Path) -> Path:
         binary.parent.mkdir(parents=True, exist_ok=True)
         binary.write_text("#!/bin/sh\n")
         binary.chmod(0o755)
+    for name in SOCKETS:
+        shutil.copyfile(PACKAGING / "systemd" / name, root / "etc/systemd/system" / name)
     for name in ("multi-user.target", "network-online.target", "local-fs.target", "sysinit.target",
                  "basic.target", "shutdown.target", "systemd-tmpfiles-setup.service", "-.mount",
                  "tmp.mount", "umount.target", "network.target"):  # fmt: skip
@@ -56,7 +61,7 @@ def analyze(*words: str) -> subprocess.CompletedProcess[str]:
 def test_every_unit_is_verified_clean_against_a_staged_root(tmp_path: Path) -> None:
     root = a_root(tmp_path)
 
-    done = analyze("verify", f"--root={root}", "--man=no", *[unit.name for unit in UNITS])
+    done = analyze("verify", f"--root={root}", "--man=no", *[unit.name for unit in UNITS], *SOCKETS)
 
     ours = [line for line in done.stderr.splitlines() if "vedette" in line]
     assert ours == []
@@ -133,6 +138,18 @@ def test_the_networked_half_has_no_capability_and_no_sight_of_the_other() -> Non
 
     assert "CapabilityBoundingSet=\n" in text
     assert "InaccessiblePaths=/var/lib/vedette/sense" in text
+
+
+def test_a_worker_has_nothing_but_its_connection_and_only_sense_has_one() -> None:
+    text = (PACKAGING / "systemd/vedette-inspect@.service").read_text()
+    socket = (PACKAGING / "systemd/vedette-inspect.socket").read_text()
+
+    for line in ("CapabilityBoundingSet=", "PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX",
+                 "InaccessiblePaths=/var/lib/vedette", "User=vedette-inspect"):  # fmt: skip
+        assert f"{line}\n" in text
+    assert f"ListenSequentialPacket={SOCKET}\n" in socket
+    assert "SocketUser=vedette-sense\n" in socket
+    assert "SocketMode=0600\n" in socket
 
 
 def test_a_mistake_of_the_operator_is_not_restarted_for_ever() -> None:
