@@ -25,7 +25,7 @@ from agent.sense.sensors.auditcontrol import (
 )
 from agent.sense.sensors.auditintake import AuditIntake
 from agent.sense.sensors.auditown import OwnRule
-from agent.sense.sensors.auditstate import GONE, LEFT, NO_READ, AuditLimit
+from agent.sense.sensors.auditstate import GONE, LEFT, NO_READ, AuditLimit, Telling
 from agent.sense.sensors.execrecord import ExecRecord
 from agent.sense.sensors.namespaces import sees_host_network
 from runtime.clock import Clock
@@ -94,6 +94,13 @@ class AuditExecs:
         return limits
 
     @property
+    def telling(self) -> Telling:
+        """Of which execs records come; what is not known is learnt from the first."""
+        known = self._own.telling
+        is_learnt = self._has_told and known in {Telling.UNKNOWN, Telling.NONE}
+        return Telling.SOME if is_learnt else known
+
+    @property
     def owns_rule(self) -> bool:
         """Whether CAP_AUDIT_CONTROL is needed until `close`."""
         return self._own.is_set
@@ -128,6 +135,26 @@ class AuditExecs:
         """Stop listening and remove our rule; harmless when repeated."""
         self._socket.close()
         self._own.close()
+
+
+def open_audit(
+    host: HostRoot, clock: Clock, settings: AuditSettings, argv_bytes_max: int
+) -> AuditExecs:
+    """Return a source that may tell of execs; not to be opened where process numbers are foreign.
+
+    Raises:
+        AuditRefused: records cannot be listened to, or none of an exec would come; the message
+            says what is missing and the hint how to grant it.
+    """
+    source = AuditExecs(host, clock, settings, argv_bytes_max)
+    if source.telling is Telling.NONE:
+        limits = source.limits
+        source.close()
+        raise AuditRefused(
+            "; ".join(limit.reason for limit in limits),
+            hint="; ".join(limit.grant for limit in limits),
+        )
+    return source
 
 
 def _control(clock: Clock) -> AuditControl | None:

@@ -17,6 +17,8 @@ from agent.sense.sensors.auditstate import (
     NO_CONTROL,
     NOT_SET,
     AuditLimit,
+    Telling,
+    told_by,
     what_is_missing,
     why_no_rule,
 )
@@ -65,6 +67,7 @@ class OwnRule:
         self._set: list[Rule] = []
         self._daemon_pid = 0
         self.limits: tuple[AuditLimit, ...] = ()
+        self.telling = Telling.UNKNOWN
 
     @property
     def is_set(self) -> bool:
@@ -88,7 +91,9 @@ class OwnRule:
             self.limits = (NO_CONTROL,)
             return
         why = self._added(control, status) if add else None
-        missing = what_is_missing(status, [*rules, *self._set])
+        rules += self._set
+        missing = what_is_missing(status, rules)
+        self.telling = told_by(status, rules, self._machine)
         self.limits = (why, *missing) if why else missing
         if not self._set:
             self._hang_up()
@@ -98,6 +103,7 @@ class OwnRule:
         if self._set and (auditd_left or not self._runs(self._daemon_pid)):
             self._withdraw()
             self.limits = (LEFT,) if self._set else (GONE,)
+            self.telling = Telling.UNKNOWN
 
     def close(self) -> None:
         """Remove it and hang up; harmless when repeated."""

@@ -22,8 +22,10 @@ _EXIT: Final = 4
 _NEVER: Final = 0
 _ALWAYS: Final = 2
 _FIELD_ARCH: Final = 11
+_FIELD_SUCCESS: Final = 104
 _FIELD_KEY: Final = 210
 _EQUAL: Final = 0x40000000
+_NARROW_NOTHING: Final = frozenset({_FIELD_KEY, _FIELD_SUCCESS})
 _FIELDS_MAX: Final = 64
 # flags, action, count of fields, then mask, fields, values and operators, then the strings' size.
 _RULE: Final = struct.Struct("=III" + "64I" * 4 + "I")
@@ -79,6 +81,16 @@ class Rule(Struct, frozen=True):
         """Whether it makes a record of execs, of all or of some."""
         numbers = {number for archs in _EXECS.values() for _, calls in archs for number in calls}
         return self.action == _ALWAYS and self.flags & 0xF == _EXIT and bool(self.calls & numbers)
+
+    def tells_every_exec(self, machine: str) -> bool:
+        """Tell whether it makes a record of every exec of the programs that this machine is for."""
+        (architecture, numbers), *_ = _EXECS.get(machine, ((0, ()),))
+        narrowing = [
+            (kind, value)
+            for kind, value, _ in self.fields
+            if kind not in _NARROW_NOTHING and (kind, value) != (_FIELD_ARCH, architecture)
+        ]
+        return self.tells_execs and bool(numbers) and self.calls >= {*numbers} and not narrowing
 
     @property
     def silences_all(self) -> bool:

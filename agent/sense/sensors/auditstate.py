@@ -3,12 +3,22 @@
 Pure: from its status and rules to what is missing, in words for `health` and ``doctor``.
 """
 
+import enum
 from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
 
 from agent.sense.sensors.auditrule import AuditStatus, Rule
+
+
+class Telling(enum.Enum):
+    """Of which execs records come."""
+
+    EVERY = "every"
+    SOME = "some"
+    UNKNOWN = "unknown"
+    NONE = "none"
 
 
 class AuditLimit(Struct, frozen=True):
@@ -87,3 +97,12 @@ def what_is_missing(status: AuditStatus, rules: Sequence[Rule]) -> tuple[AuditLi
     if any(rule.silences_all for rule in rules):
         return (SILENCED,)
     return () if any(rule.tells_execs for rule in rules) else (NO_RULE,)
+
+
+def told_by(status: AuditStatus, rules: Sequence[Rule], machine: str) -> Telling:
+    """Return of which execs this host makes records."""
+    if what_is_missing(status, rules):
+        return Telling.NONE
+    if any(rule.tells_every_exec(machine) for rule in rules):
+        return Telling.EVERY
+    return Telling.SOME

@@ -4,6 +4,7 @@ import gzip
 import os
 import select
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -307,6 +308,27 @@ def test_a_closed_descriptor_is_refused_at_once(asking: Callable[..., Inspector]
         asking().submit(Gunzip(), 999)
 
     assert failed.value.reason is FailReason.UNREADABLE
+
+
+def test_a_worker_of_the_unit_reads_what_it_is_handed(log: int, tmp_path: Path) -> None:
+    path = tmp_path / "inspect.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(os.fspath(path))
+        listener.listen()
+        inspector = Inspector(SystemClock(), lambda: WorkerLine(path))
+        ticket = inspector.submit(Gunzip(), log)
+        before = inspector.poll()
+        with listener.accept()[0] as connection:
+            worker = spawn_worker(connection.fileno())
+        found = until_the_end(inspector)
+
+    inspector.stop()
+    while worker.poll() is None:
+        select.poll().poll(5)
+    assert before == []
+    assert data_of(found, ticket) == LINES
+    assert inspector.has_ended()
+    assert worker.poll() == 0
 
 
 def test_an_honest_end_needs_no_data(asking: Callable[..., Inspector], log: int) -> None:

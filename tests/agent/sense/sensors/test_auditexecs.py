@@ -14,7 +14,7 @@ import pytest
 
 from agent.hostroot import HostRoot
 from agent.sense.sensors.auditcontrol import AuditControl, AuditRefused
-from agent.sense.sensors.auditexecs import AuditExecs, AuditSettings
+from agent.sense.sensors.auditexecs import AuditExecs, AuditSettings, open_audit
 from agent.sense.sensors.auditrule import Owner, own_rules
 from agent.sense.sensors.auditstate import NO_DAEMON, NO_RULE, OFF
 from runtime.clock import SystemClock
@@ -130,6 +130,17 @@ def test_a_rule_that_was_left_behind_is_removed_at_the_start(control: AuditContr
     source.close()
     assert [rule for rule in after if rule in ours] == []
     assert control.status().enabled == status.enabled
+
+
+def test_where_no_exec_would_be_told_of_nothing_is_opened(control: AuditControl) -> None:
+    if control.status().enabled:
+        pytest.skip("auditing is on here")
+
+    with pytest.raises(AuditRefused) as refused:
+        open_audit(HostRoot(), SystemClock(), AuditSettings(), 4096)
+
+    assert refused.value.message == OFF.reason
+    assert refused.value.hint == OFF.grant
 
 
 def test_closing_twice_is_harmless_and_nothing_is_told_after() -> None:

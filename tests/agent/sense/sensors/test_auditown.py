@@ -15,6 +15,7 @@ from agent.sense.sensors.auditstate import (
     NO_RULE,
     NOT_SET,
     OFF,
+    Telling,
 )
 from agent.sense.sensors.procfs import NS_PER_TICK
 from tests.agent.sense.sensors.hosts import a_process_dir, a_stat
@@ -52,6 +53,7 @@ def test_where_auditd_runs_our_rule_is_there_until_we_close(root: Path) -> None:
 
     assert during == [THEIRS, *OURS]
     assert rule.limits == ()
+    assert rule.telling is Telling.EVERY
     assert audit.table == [THEIRS]
     assert audit.is_closed
 
@@ -142,6 +144,7 @@ def test_without_the_right_to_ask_that_is_what_is_missing(root: Path) -> None:
     nobody = OwnRule(HostRoot(root), None, MACHINE)
     nobody.prepare(add=True)
     assert nobody.limits == (NO_CONTROL,)
+    assert nobody.telling is Telling.UNKNOWN
 
 
 def test_rules_of_an_agent_that_has_ended_are_removed_and_no_others(root: Path) -> None:

@@ -16,6 +16,7 @@ from agent.sense.sensors.auditrule import (
     parse_status,
 )
 
+ARCH, ARCH_64 = 11, 0xC000003E
 OWNER = Owner(4242, 1_000_000_000)
 KEY_FIELD, EXE_FIELD, EQUAL = 210, 112, 0x40000000
 
@@ -89,6 +90,19 @@ def test_only_a_rule_that_always_records_at_the_end_of_a_call_tells_of_execs() -
     assert not a_rule(action=0).tells_execs
     assert not a_rule(flags=1).tells_execs
     assert not a_rule(calls=frozenset({2})).tells_execs
+
+
+def test_only_a_rule_without_a_condition_tells_of_every_exec() -> None:
+    ours = own_rules("x86_64", OWNER)
+    calls = frozenset({59, 322})
+    of_users = a_rule(calls=calls, fields=((ARCH, ARCH_64, EQUAL), (9, 1000, EQUAL)))
+
+    assert ours[0].tells_every_exec("x86_64")
+    assert not ours[1].tells_every_exec("x86_64")
+    assert not ours[0].tells_every_exec("riscv64")
+    assert a_rule(calls=calls).tells_every_exec("x86_64")
+    assert not a_rule().tells_every_exec("x86_64")
+    assert not of_users.tells_every_exec("x86_64")
 
 
 def test_a_rule_that_turns_every_task_off_silences_all() -> None:

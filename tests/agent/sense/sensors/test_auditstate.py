@@ -6,6 +6,8 @@ from agent.sense.sensors.auditstate import (
     NO_RULE,
     OFF,
     SILENCED,
+    Telling,
+    told_by,
     what_is_missing,
     why_no_rule,
 )
@@ -29,6 +31,15 @@ def test_a_rule_is_added_only_where_auditd_runs_and_rules_are_not_locked() -> No
 def test_a_host_that_records_execs_lacks_nothing() -> None:
     assert what_is_missing(a_status(), OURS) == ()
     assert what_is_missing(a_status(enabled=2), OURS) == ()
+
+
+def test_of_which_execs_records_come_is_what_the_rules_say() -> None:
+    some = Rule(flags=4, action=2, calls=frozenset({59}), fields=(), strings=b"")
+
+    assert told_by(a_status(), OURS, "x86_64") is Telling.EVERY
+    assert told_by(a_status(), (some,), "x86_64") is Telling.SOME
+    assert told_by(a_status(), (), "x86_64") is Telling.NONE
+    assert told_by(a_status(enabled=0), OURS, "x86_64") is Telling.NONE
 
 
 def test_a_host_that_does_not_says_why_and_what_to_do() -> None:
