@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from agent import __version__
+from agent import __version__, binding
 from agent.errors import NotEnrolled
 from agent.identity import SIGNING_KEY, AgentIdentity, load_identity, save_identity
 from agent.layout import Owners, give, make_directories
@@ -27,7 +27,8 @@ from certs.signatures import SigningKey
 from certs.tokens import TOKEN_CHARS_MAX, JoinToken
 from certs.trust import Trust
 from proto.model import Split, StatementKind
-from runtime.clock import Clock, boot_id
+from runtime.clock import NS_PER_S, Clock, boot_id
+from runtime.files import FileLock
 
 TOKEN_READ_CHARS_MAX = 2 * TOKEN_CHARS_MAX
 """A token with the white space around it that an editor may leave; more is not read."""
@@ -101,7 +102,63 @@ async def enroll(
     for directory, uid in ((ship, owned.ship_uid), (Path(paths.sense), owned.sense_uid)):
         credentials.save_trust(directory, trust_raw)
         save_identity(directory, identity)
+        # As root, which may read the hardware's numbers; the halves may not.
+        binding.bind(directory, binding.binding_of(identity.agent, paths.host_root))
         _give_all(directory, uid)
+    return identity
+
+
+def set_aside(paths: PathSettings, clock: Clock) -> Path | None:
+    """Move the state of an identity away, for another one to be made; its keys are removed.
+
+    What was sealed and not delivered stays readable there, as evidence of the identity it is of.
+
+    Returns:
+        Where it lies now; None where there was nothing.
+
+    Raises:
+        AlreadyRunning: `sense` is running (exit 7).
+        OSError: the file system refuses.
+    """
+    sense = Path(paths.sense)
+    if not sense.is_dir():
+        return None
+    lock = FileLock(sense / "lock")
+    lock.acquire()
+    try:
+        for key in (sense / SIGNING_KEY, Path(paths.ship) / "tls.json"):
+            key.unlink(missing_ok=True)
+        aside = Path(paths.state) / f"replaced-{clock.wall_ns() // NS_PER_S}"
+        aside.mkdir(mode=0o700)
+        for part in (sense, Path(paths.outbox), Path(paths.ship)):
+            if part.is_dir():
+                part.rename(aside / part.name)
+    finally:
+        lock.release()
+    return aside
+
+
+def rebind(paths: PathSettings, owned: Owners) -> AgentIdentity:
+    """Let an identity be of this machine from now on, on the operator's word.
+
+    Raises:
+        NotEnrolled: there is no identity here.
+        AlreadyRunning: `sense` is running (exit 7).
+        OSError: the file system refuses.
+    """
+    identity = load_identity(Path(paths.sense))
+    lock = FileLock(Path(paths.sense) / "lock")
+    lock.acquire()
+    try:
+        found = binding.binding_of(identity.agent, paths.host_root)
+        for directory, uid in (
+            (Path(paths.ship), owned.ship_uid),
+            (Path(paths.sense), owned.sense_uid),
+        ):
+            binding.bind(directory, found)
+            give(directory / binding.FILE, uid)
+    finally:
+        lock.release()
     return identity
 
 
@@ -120,7 +177,7 @@ def _signing_key(path: Path, uid: int) -> SigningKey:
 
 
 def _give_all(directory: Path, uid: int) -> None:
-    for name in ("trust.json", "identity.json"):
+    for name in ("trust.json", "identity.json", binding.FILE):
         give(directory / name, uid)
 
 
@@ -131,7 +188,7 @@ def _refuse_second(directory: Path) -> None:
         return
     raise NotEnrolled(
         f"this host is enrolled already, as {present.agent}",
-        hint="to begin anew, stop the agent and remove its state directory",
+        hint="to begin anew, stop the agent and add --reset, or remove its state directory",
     )
 
 

@@ -8,6 +8,7 @@ VedetteError                  (runtime.errors)
 ├── DoorError                 peer; the other half of the agent sent what it must not
 ├── InspectionFailed          host; a file was not inspected, ``reason`` says why
 ├── NotEnrolled               operator, exit 6: there is no identity here yet
+├── IdentityMoved             operator, exit 6: the identity is of another machine
 └── Unreachable               peer, retryable, exit 5: the collector does not answer
 """
 
@@ -74,6 +75,13 @@ class InspectionFailed(VedetteError):
 
 class NotEnrolled(VedetteError):
     """The agent has no identity yet."""
+
+    fault: ClassVar[Fault] = Fault.OPERATOR
+    exit_code: ClassVar[int] = 6
+
+
+class IdentityMoved(VedetteError):
+    """The identity was made on another machine; its key must not be used here."""
 
     fault: ClassVar[Fault] = Fault.OPERATOR
     exit_code: ClassVar[int] = 6

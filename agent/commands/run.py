@@ -6,6 +6,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from agent import binding
 from agent.commands.common import say, settings_of
 from agent.identity import load_identity
 from agent.layout import make_directories, owners
@@ -25,11 +26,15 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         BadSettings: the configuration is not allowed (exit 4).
         NotEnrolled: there is no identity yet (exit 6).
+        IdentityMoved: the identity is of another machine (exit 6).
         CannotStart: a half cannot be started.
     """
     settings = settings_of(args)
     configure(settings.log.level, settings.log.style)
-    load_identity(Path(settings.paths.sense))
+    identity = load_identity(Path(settings.paths.sense))
+    # Said once and plainly, before either half starts to say it.
+    sense = Path(settings.paths.sense)
+    binding.check(sense, identity.agent, settings.paths.host_root, learns=False)
     owned, why = owners(settings.privileges)
     make_directories(settings.paths, owned)
     if why:

@@ -5,14 +5,17 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent import binding
 from agent.commands.common import settings_of
+from agent.identity import load_identity
 from agent.layout import make_directories, owners
 from agent.lean import settle
 from agent.privileges import become, held, keep_only, seal_privileges
 from agent.sense import wiring
 from agent.sense.profiles import PROFILES, stated
-from proto.model import Split
-from runtime.clock import SystemClock
+from agent.settings import PathSettings
+from proto.model import Health, HealthState, Split
+from runtime.clock import Clock, SystemClock
 from runtime.files import FileLock
 from runtime.logs import configure, logger
 from runtime.supervise import NOTIFY_FD, Notifier, die_with_parent
@@ -34,6 +37,7 @@ def run(args: "argparse.Namespace") -> int:
     Raises:
         BadSettings: the configuration is not allowed (exit 4).
         NotEnrolled: there is no identity yet (exit 6).
+        IdentityMoved: the identity is of another machine (exit 6).
         AlreadyRunning: another `sense` holds the lock (exit 7).
         OSError: the state directory cannot be used at all.
     """
@@ -57,7 +61,8 @@ def run(args: "argparse.Namespace") -> int:
         die_with_parent(parent)
     lock = FileLock(Path(settings.paths.sense) / "lock")
     lock.acquire()
-    site = wiring.Site(settings.paths, owned, clock, opening=(said,))
+    bound = _binding(settings.paths, clock)
+    site = wiring.Site(settings.paths, owned, clock, opening=(said, bound))
     sense = wiring.build(settings.sense, site)
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -75,3 +80,18 @@ def run(args: "argparse.Namespace") -> int:
     notifier.stopping()
     lock.release()
     return 0
+
+
+def _binding(paths: PathSettings, clock: Clock) -> Health:
+    """Return what is sealed of the machine this key is used on; refuse a machine it is not of."""
+    directory = Path(paths.sense)
+    told = binding.check(directory, load_identity(directory).agent, paths.host_root)
+    if told:
+        log.warning("binding", reason=told)
+    return Health(
+        subject=binding.SUBJECT,
+        state=HealthState.DEGRADED if told else HealthState.OK,
+        reason=told,
+        rung="machine",
+        at=clock.wall_ns(),
+    )

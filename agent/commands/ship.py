@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent import DEFAULT_PATH
+from agent import DEFAULT_PATH, binding
+from agent.identity import load_identity
 from agent.layout import owners
 from agent.lean import settle
 from agent.privileges import become, seal_privileges
@@ -37,6 +38,7 @@ def run(args: "argparse.Namespace") -> int:
     Raises:
         BadSettings: the configuration is not allowed (exit 4).
         NotEnrolled: there is no identity yet (exit 6).
+        IdentityMoved: the identity is of another machine (exit 6).
     """
     env = {name: value for name, value in os.environ.items() if not name.startswith(_OTHER_HALF)}
     path = args.config or Path(DEFAULT_PATH)
@@ -51,6 +53,8 @@ def run(args: "argparse.Namespace") -> int:
         seal_privileges()
     if parent:
         die_with_parent(parent)
+    directory = Path(settings.paths.ship)
+    binding.check(directory, load_identity(directory).agent, settings.paths.host_root)
     ship = wiring.build(settings, SystemClock(), secrets.SystemRandom().random)
     settle()
     asyncio.run(_until_signal(ship.run, notifier))

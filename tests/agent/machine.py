@@ -2,6 +2,7 @@
 
 import os
 import time
+import zlib
 from pathlib import Path
 
 from agent.cli import main
@@ -11,11 +12,14 @@ from agent.layout import Owners, make_directories
 from agent.sense.headers import Committed, Sealed, decode_notes
 from agent.sense.outbox import Outbox
 from agent.sense.seal import SealedBatch
+from agent.sense.segstore import SegmentStore
 from agent.settings import PathSettings
 from agent.ship import credentials
 from certs.identity import AgentId, TenantId
 from certs.keyring import save_signing_key
 from certs.trust import Trust, TrustedKey
+from proto import codec
+from proto.model import Record
 from tests.agent.sense.builders import SMALL, TENANT, Host, a_batch, a_receipt, give
 from tests.agent.sense.sensors.hosts import a_golden_host
 from tests.certs.builders import DOMAIN, Pki, a_leaf, a_pki
@@ -145,3 +149,17 @@ class Machine:
         data = (self.sense / "headers.log").read_bytes()
         notes = [note for *_, note in decode_notes(data)]
         return [one for note in notes if isinstance(note, Committed) for one in note.batches]
+
+    def records(self) -> list[Record]:
+        """What the outbox holds, in the order it was sealed."""
+        found: list[Record] = []
+        for one in self.sealed():
+            with SegmentStore(Path(self.paths.outbox), None).reader(one.segment) as reader:
+                _, _, body = codec.decode_envelope(reader.payload_at(one.offset))
+            decoded = (codec.decode_record(r)[0] for r in codec.decode_body(inflated(body)).records)
+            found += [record for record in decoded if record is not None]
+        return found
+
+
+def inflated(body: bytes) -> bytes:
+    return zlib.decompress(body)

@@ -6,9 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from cryptography import x509
+from msgspec import structs
 
-from agent.enroll import Ask, enroll, host_name, read_token
-from agent.errors import NotEnrolled, Unreachable
+from agent import binding
+from agent.enroll import Ask, enroll, host_name, read_token, rebind, set_aside
+from agent.errors import IdentityMoved, NotEnrolled, Unreachable
 from agent.identity import SIGNING_KEY, load_identity
 from agent.layout import Owners
 from agent.sense.wiring import read_trust
@@ -20,6 +22,7 @@ from certs.keyring import load_signing_key
 from certs.p256 import P256Key
 from certs.tokens import JoinToken
 from runtime.clock import SystemClock
+from runtime.files import AlreadyRunning, FileLock
 from tests.agent.machine import ME
 from tests.certs.builders import DOMAIN, TENANT
 from tests.fakes.enrollment import FakeFront
@@ -88,9 +91,11 @@ async def test_each_half_has_its_own_key_and_the_secret_is_nowhere(tmp_path: Pat
         "sense/signing.pem": 0o600,
         "sense/trust.json": 0o644,
         "sense/identity.json": 0o644,
+        "sense/binding.json": 0o600,
         "ship/tls.json": 0o600,
         "ship/trust.json": 0o644,
         "ship/identity.json": 0o644,
+        "ship/binding.json": 0o600,
     }
     for name in files(tmp_path):
         data = (tmp_path / "state" / name).read_bytes()
@@ -109,6 +114,58 @@ async def test_a_host_that_is_enrolled_is_not_enrolled_again(tmp_path: Path) -> 
     assert caught.value.exit_code == 6
     assert len(front.taken) == 1
     assert load_identity(Path(at(tmp_path).sense)) == before
+
+
+async def test_an_identity_set_aside_keeps_what_was_sealed_and_no_key(tmp_path: Path) -> None:
+    paths = at(tmp_path)
+    assert set_aside(paths, SystemClock()) is None
+    async with FakeFront() as front:
+        first = await join(front, tmp_path)
+        (Path(paths.outbox) / "segment").write_bytes(b"sealed")
+
+        aside = set_aside(paths, SystemClock())
+        second = await join(front, tmp_path)
+
+    assert aside is not None
+    assert first != second
+    assert (aside / "outbox/segment").read_bytes() == b"sealed"
+    assert load_identity(aside / "sense") == first
+    assert not [path for path in aside.rglob("*") if path.name in {"signing.pem", "tls.json"}]
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o700
+
+
+async def test_a_running_agent_is_neither_set_aside_nor_bound_anew(tmp_path: Path) -> None:
+    paths = at(tmp_path)
+    async with FakeFront() as front:
+        await join(front, tmp_path)
+    before = files(tmp_path)
+    lock = FileLock(Path(paths.sense) / "lock")
+    lock.acquire()
+
+    with pytest.raises(AlreadyRunning):
+        set_aside(paths, SystemClock())
+    with pytest.raises(AlreadyRunning):
+        rebind(paths, ME)
+
+    lock.release()
+    assert files(tmp_path).keys() - {"sense/lock"} == before.keys()
+
+
+async def test_an_identity_bound_anew_is_of_this_machine(tmp_path: Path) -> None:
+    paths = structs.replace(at(tmp_path), host_root=str(tmp_path / "host"))
+    (tmp_path / "host/etc").mkdir(parents=True)
+    (tmp_path / "host/etc/machine-id").write_text("one\n")
+    async with FakeFront() as front:
+        ask = Ask(enrollment=front.address, intake=INTAKE)
+        identity = await enroll(front.token(), ask, paths, ME, SystemClock())
+    (tmp_path / "host/etc/machine-id").write_text("two\n")
+    with pytest.raises(IdentityMoved):
+        binding.check(Path(paths.sense), identity.agent, paths.host_root)
+
+    rebind(paths, ME)
+
+    for directory in (paths.sense, paths.ship):
+        assert binding.check(Path(directory), identity.agent, paths.host_root) == ""
 
 
 async def test_another_trust_file_than_the_token_pins_is_refused_before_the_token_is_told(

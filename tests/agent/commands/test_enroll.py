@@ -152,3 +152,77 @@ def test_a_token_is_never_an_argument(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 2
+
+
+def test_an_image_joins_when_it_has_booted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path)
+
+    with serving() as front:
+        prepared = machine.run("enroll", front.address, "--image")
+        keys = list(Path(machine.paths.state).rglob("signing.pem"))
+        token = a_token_file(tmp_path, front.token().encode())
+        joined = machine.run("enroll", "--first-boot", "--token-file", token)
+        again = machine.run("enroll", "--first-boot", "--token-file", token)
+
+    assert (prepared, keys, joined, again) == (0, [], 0, 6)
+    identity = load_identity(machine.sense)
+    assert identity.enrollment == front.address
+    assert "no key was made" in capsys.readouterr().err
+
+
+def test_a_clone_is_refused_and_joins_anew_as_somebody_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path)
+    machine.with_golden_host()
+    machine_id = Path(machine.paths.host_root) / "etc/machine-id"
+    machine_id.write_text("one\n")
+
+    with serving() as front:
+        token = a_token_file(tmp_path, front.token().encode())
+        assert machine.run("enroll", front.address, "--token-file", token) == 0
+        original = load_identity(machine.sense)
+        machine_id.write_text("two\n")
+        refused = machine.run("run")
+        said = capsys.readouterr().err
+        token = a_token_file(tmp_path, front.token().encode())
+        joined = machine.run("enroll", front.address, "--reset", "--token-file", token)
+
+    assert (refused, joined) == (6, 0)
+    assert "made on another machine" in said
+    assert "--reset" in said
+    assert load_identity(machine.sense).agent != original.agent
+    assert list(Path(machine.paths.state).glob("replaced-*/sense/identity.json"))
+    assert not list(Path(machine.paths.state).glob("replaced-*/sense/signing.pem"))
+
+
+def test_a_bad_token_does_not_cost_the_identity_there_is(tmp_path: Path) -> None:
+    machine = Machine(tmp_path).enrolled()
+    before = load_identity(machine.sense)
+    token = a_token_file(tmp_path, "nonsense")
+
+    code = machine.run("enroll", "localhost:1", "--reset", "--token-file", token)
+
+    assert code != 0
+    assert load_identity(machine.sense) == before
+    assert (machine.sense / "signing.pem").exists()
+
+
+def test_the_same_machine_under_a_new_id_keeps_its_identity(tmp_path: Path) -> None:
+    machine = Machine(tmp_path).with_golden_host().enrolled()
+    before = load_identity(machine.sense)
+
+    assert machine.run("enroll", "--rebind") == 0
+    assert load_identity(machine.sense) == before
+
+
+def test_without_an_address_it_asks_for_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path)
+
+    assert machine.run("enroll") == 2
+    assert machine.run("enroll", "--image") == 2
+    assert "address is missing" in capsys.readouterr().err

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from agent import binding
 from agent.commands import sense
 from agent.commands.status import read_state
+from agent.identity import load_identity
 from agent.privileges import CAPABILITIES, held
 from agent.sense.profiles import PROFILES
+from proto.model import Health
 from tests.agent.daemons import GROUP, SENSE, SHIP, a_daemon, a_split_machine, status_of
 from tests.agent.machine import Machine
 
@@ -125,3 +128,31 @@ def test_started_as_its_own_user_by_somebody_who_made_the_split_it_runs_as_well(
     assert code == 0
     assert status["Uid"].split() == [SENSE] * 4
     assert (modes, owner) == ([0o700, 0o700], int(SHIP))
+
+
+@pytest.mark.parametrize("half", ["sense", "ship"])
+def test_on_another_machine_neither_half_uses_the_identity(machine: Machine, half: str) -> None:
+    agent = load_identity(machine.sense).agent
+    machine_id = Path(machine.paths.host_root) / "etc/machine-id"
+    machine_id.write_text("one\n")
+    for directory in (machine.sense, machine.ship):
+        binding.bind(directory, binding.binding_of(agent, machine.paths.host_root))
+    machine_id.write_text("two\n")
+
+    with a_daemon(machine, half) as daemon:
+        daemon.process.wait(30)
+
+    assert daemon.code == 6
+    assert "made on another machine" in daemon.err
+    assert not (machine.sense / "headers.log").exists()
+
+
+def test_profile_and_machine_are_the_first_things_sealed(machine: Machine) -> None:
+    with a_daemon(machine, "sense") as daemon:
+        daemon.until("READY=1")
+        machine.wait_for_a_batch()
+        daemon.stop()
+
+    told = [r for r in machine.records() if isinstance(r, Health)]
+    assert [health.subject for health in told[:2]] == ["profile", "binding"]
+    assert told[0].rung == "standard"
