@@ -10,16 +10,8 @@ from agent.config import AgentSettings
 from agent.enroll import TOKEN_READ_CHARS_MAX, Ask, enroll, read_token, rebind, set_aside
 from agent.layout import owners
 from runtime.clock import SystemClock
-from runtime.errors import Fault, VedetteError
 
 INTAKE_PORT = 6610
-
-
-class WordMissing(VedetteError):
-    """The command line lacks a word that this use of it needs."""
-
-    fault = Fault.OPERATOR
-    exit_code = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--token-file", metavar="FILE", help="the join token (default: standard input)"
     )
+    parser.set_defaults(usage_error=parser.error)
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--image",
@@ -83,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> firstboot.FirstBoot:
     if not args.address:
-        raise WordMissing("the collector's address is missing", hint="give HOST:PORT; see --help")
+        args.usage_error("the collector's address is missing: HOST:PORT")
     host, _, _ = args.address.rpartition(":")
     return firstboot.FirstBoot(args.address, args.intake or f"{host}:{INTAKE_PORT}")
 
