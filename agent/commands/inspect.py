@@ -27,7 +27,7 @@ from runtime.supervise import die_with_parent
 if TYPE_CHECKING:
     import argparse
 
-MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024
+MEMORY_BYTES_MAX: Final = 128 * 1024 * 1024
 CPU_S_MAX: Final = 1800
 # To read what it is handed, to answer, to have memory and to end; nothing to open, to call or to
 # start anything.

@@ -72,8 +72,11 @@ class WorkerLine:
 
     def __init__(self, path: Path = SOCKET, spawn: Spawn = spawn_worker) -> None:
         self._child: Child | None = None
-        found = _connected(path)
-        self._socket = found if found is not None else self._spawned(spawn)
+        try:
+            self._socket = _connected(path) or self._spawned(spawn)
+        except OSError as error:
+            text = f"no worker can be started: {error.strerror}"
+            raise InspectionFailed(text, FailReason.GONE) from error
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when the worker says something."""
@@ -125,10 +128,9 @@ class WorkerLine:
         with theirs:
             try:
                 self._child = spawn(theirs.fileno())
-            except OSError as error:
+            except OSError:
                 ours.close()
-                text = f"no worker can be started: {error.strerror}"
-                raise InspectionFailed(text, FailReason.GONE) from error
+                raise
         return ours
 
 

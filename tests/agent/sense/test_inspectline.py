@@ -10,6 +10,7 @@ import pytest
 from agent.errors import FailReason, InspectionFailed
 from agent.inspectframes import Answer, Data, Done, Gunzip, Ready
 from agent.sense.inspectline import Child, WorkerLine, spawn_worker
+from tests.agent.sense.sensors.driving import no_more_descriptors
 from tests.fakes.inspection import HANG, NO_UNIT, READY, worker_that
 
 
@@ -119,6 +120,13 @@ def test_a_descriptor_that_a_worker_sends_is_never_taken(unit: Unit) -> None:
 
     assert answer == Ready(1)
     assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_without_a_descriptor_left_there_is_no_worker_and_no_crash() -> None:
+    with no_more_descriptors(), pytest.raises(InspectionFailed) as failed:
+        WorkerLine(NO_UNIT, spawn_worker)
+
+    assert failed.value.reason is FailReason.GONE
 
 
 def test_a_worker_that_cannot_be_started_is_said() -> None:
