@@ -63,6 +63,7 @@ _DFID_NAME: Final = _REPORT_DIR_FID | _REPORT_NAME
 _MARK_ADD: Final = 0x01
 _MARK_REMOVE: Final = 0x02
 _MARK_ONLYDIR: Final = 0x08
+_MARK_IGNORE_SURVIVING: Final = 0x0440  # FAN_MARK_IGNORE_SURV: a change does not end it
 
 # The C library of a 64-bit machine says 0, and the kernel opens no file above 2 GiB then.
 _O_LARGEFILE: Final = {"aarch64": 0o400000, "armv7l": 0o400000, "ppc64le": 0o200000}.get(
@@ -246,6 +247,18 @@ class Group:
             if error.errno != errno.ENOENT:
                 raise
 
+    def ignore(self, fd: int, mask: int) -> None:
+        """Hear nothing of a directory and of what lies directly in it, whatever else is marked.
+
+        Args:
+            fd: of the directory.
+            mask: of the events not wanted.
+
+        Raises:
+            FanotifyRefused: this kernel cannot (before 6.0), or there are too many marks.
+        """
+        self._mark(_MARK_ADD | _MARK_IGNORE_SURVIVING, fd, mask | EVENT_ON_CHILD | ONDIR)
+
     def read(self, bytes_max: int = READ_BYTES_MAX) -> list[Event]:
         """Return events that wait, oldest first; none without waiting.
 
@@ -293,12 +306,17 @@ def for_descriptors() -> Group:
     return _first(_CLOEXEC | _NONBLOCK, (_REPORT_FD_ERROR, 0))
 
 
-def for_names() -> Group:
+def for_names(*, with_targets: bool = True) -> Group:
     """Open a group whose events carry the handle of a directory and a name in it.
+
+    Args:
+        with_targets: the handle of the thing itself too, where the kernel knows how.
 
     Raises:
         FanotifyRefused: the kernel has no fanotify, or not with names (before 5.9).
     """
+    if not with_targets:
+        return Group(_CLOEXEC | _NONBLOCK | _DFID_NAME)
     return _first(_CLOEXEC | _NONBLOCK | _DFID_NAME, (_REPORT_FID | _REPORT_TARGET_FID, 0))
 
 

@@ -7,7 +7,7 @@ anything is told.
 
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType, structs
@@ -57,7 +57,6 @@ class _Past(Struct, frozen=True):
     row: FileRow | None
     owner: Packaged | None
     is_baseline: bool
-    by: Process | None
 
 
 class Looker:
@@ -91,6 +90,8 @@ class Looker:
         self.looks = 0
         self.source = Source("files", "", "")
         self.out: list[Sighting] = []
+        # Who is said to have changed a file, where its events have been heard.
+        self.who: Callable[[bytes], Process | None] = _nobody
 
     def count_anew(self) -> None:
         """Count what is remembered, and from now on what there is no room for.
@@ -121,13 +122,12 @@ class Looker:
         value = self.told.get(key_of(path))
         return None if value is None else decode_row(value)
 
-    def look(self, path: bytes, *, is_baseline: bool, by: Process | None = None) -> Steps:
+    def look(self, path: bytes, *, is_baseline: bool) -> Steps:
         """Compare ``path`` with what was told of it, and tell what is new.
 
         Args:
             path: of anything but a directory.
             is_baseline: an unknown file is one that was there before us.
-            by: who is said to have changed it.
 
         Raises:
             StateLost: the database is damaged.
@@ -137,9 +137,9 @@ class Looker:
         except HostFileError:
             return  # not known to be gone, nothing to be seen: the sweep counts such directories
         if seen is None or stat.S_ISDIR(seen.st_mode):
-            self._tell_removed(path, by)
+            self._tell_removed(path)
             return
-        yield from self.look_at(path, seen, is_baseline=is_baseline, by=by)
+        yield from self.look_at(path, seen, is_baseline=is_baseline)
 
     def look_at(
         self,
@@ -147,7 +147,6 @@ class Looker:
         seen: os.stat_result,
         *,
         is_baseline: bool,
-        by: Process | None = None,
         before: FileRow | UnsetType | None = UNSET,
     ) -> Steps:
         """Do as `look` does, with the metadata of what is no directory at hand.
@@ -156,7 +155,6 @@ class Looker:
             path: of anything but a directory.
             seen: what it is.
             is_baseline: an unknown file is one that was there before us.
-            by: who is said to have changed it.
             before: its stored row, where nothing else was looked at since it was read.
 
         Raises:
@@ -180,11 +178,11 @@ class Looker:
             path, seen, with_md5=owner is not None and bool(owner.digests)
         )
         if content is None:
-            self._tell_removed(path, by)
+            self._tell_removed(path)
             return
         if looks != self.looks:
             before = self.row(path)
-        self._tell_content(path, content, _Past(before, owner, is_baseline=is_baseline, by=by))
+        self._tell_content(path, content, _Past(before, owner, is_baseline=is_baseline))
 
     def is_to_judge(self, path: bytes, row: FileRow) -> bool:
         """Tell whether a file that has not moved is to be compared with its package (anew)."""
@@ -242,7 +240,7 @@ class Looker:
 
     # ------------------------------------------------------------------------- what is told
 
-    def _tell_removed(self, path: bytes, by: Process | None) -> None:
+    def _tell_removed(self, path: bytes) -> None:
         before = self.row(path)
         if before is None:
             return
@@ -255,7 +253,7 @@ class Looker:
             LIKE_AGAIN if before.blamed else "",
         )
         now = self._clock.wall_ns()
-        self._tell_file(ObservationKind.FILE_REMOVED, file, now, Precision.POLL, by)
+        self._tell_file(ObservationKind.FILE_REMOVED, file, now, Precision.POLL, self.who(path))
 
     def _tell_content(self, path: bytes, content: Content, past: _Past) -> None:
         before, seen = past.row, content.seen
@@ -292,7 +290,7 @@ class Looker:
             self._tell_file(ObservationKind.FILE_SEEN, file, now, Precision.POLL, None)
             return
         kind = ObservationKind.FILE_CHANGED if before else ObservationKind.FILE_CREATED
-        self._tell_file(kind, file, seen.st_ctime_ns, Precision.EXACT, past.by)
+        self._tell_file(kind, file, seen.st_ctime_ns, Precision.EXACT, self.who(path))
 
     def _tell_file(
         self,
@@ -313,6 +311,10 @@ class Looker:
                 process=by,
             )
         )
+
+
+def _nobody(_path: bytes) -> None:
+    return None
 
 
 def _judged(row: FileRow, md5: bytes, verdict: _Verdict) -> FileRow:

@@ -1,15 +1,18 @@
 """Files: what is in the watched trees, what is put there, changed and removed.
 
-Source: inotify(7) on every directory of a tree, and a sweep that compares all metadata. Privilege:
-the right to read the trees; none else. Cost: nothing while nothing changes, 6 CPU-s a million files
-each sweep, 1 KiB of kernel memory a directory. Misses: files that come and go between two looks,
-writes through a mapping or a descriptor that is never closed until the sweep, changes below a
-directory that cannot be listed, and anything in a mount inside a tree.
+Source: one fanotify(7) mark on each file system, else inotify(7) on every directory of a tree, and
+always a sweep that compares all metadata. Privilege: the right to read the trees; for marks, which
+also tell who it was, CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH. Cost: nothing while nothing changes, 6
+CPU-s a million files each sweep, 3 us an event on a marked file system, 1 KiB of kernel memory a
+watched directory. Misses: files that come and go between two looks, writes through a mapping or a
+descriptor that is never closed until the sweep, changes below a directory that cannot be listed,
+and anything in a mount of another file system inside a tree.
 
 What was told is kept (`told`), so that a restart tells the differences alone.
 """
 
 import hashlib
+import os
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -19,16 +22,19 @@ from msgspec import Struct
 
 from agent.hostroot import HostRoot
 from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, SensorSpec, Sighting
+from agent.sense.sensors.fileactors import Actors
+from agent.sense.sensors.fileevents import FileEvents
 from agent.sense.sensors.filelook import Looker, Steps
+from agent.sense.sensors.filemarks import Own
 from agent.sense.sensors.filesweep import Sweep
 from agent.sense.sensors.filetrees import FileSettings, Place, Scope, Tree
 from agent.sense.sensors.fileverdict import Verdicts
-from agent.sense.sensors.filewatch import Watches
 from agent.sense.sensors.told import Opening, StateLost, Told, ToldLimits
-from proto.model import Drop, DropReason, HealthState, Source
+from proto.model import Drop, DropReason, HealthState, Process, Source
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 
 SETTLE_NS: Final = 100 * NS_PER_MS
+REPAIR_NS: Final = 30 * NS_PER_S
 PENDING_MAX: Final = 16_384
 JOURNAL_ROWS_MAX: Final = 65_536
 
@@ -48,32 +54,46 @@ class FileSensor:
         host: the only way to their files.
         clock: its boot clock paces, its wall clock stamps.
         state: our database; in a directory of `sense` alone.
+        own_pid: the process whose changes are not told: ourselves.
     """
 
     spec = SensorSpec(
         name="files",
-        source="inotify and metadata sweep",
+        source="fanotify or inotify, metadata sweep, dpkg digests",
         coverage="configured trees; content hash when metadata moved",
         misses="files gone between two looks; open or mapped writes until the sweep; inner mounts",
-        privilege="read access to the trees",
-        cost="1 KiB of kernel memory a directory; 6 CPU-s a million files each sweep",
+        privilege="read access to the trees; CAP_SYS_ADMIN and CAP_DAC_READ_SEARCH for fanotify",
+        cost="6 CPU-s a million files each sweep; 3 us an event, or 1 KiB a watched directory",
     )
 
-    def __init__(self, settings: FileSettings, host: HostRoot, clock: Clock, state: Path) -> None:
+    def __init__(
+        self,
+        settings: FileSettings,
+        host: HostRoot,
+        clock: Clock,
+        state: Path,
+        own_pid: int | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._told = Told(state, ToldLimits(settings.state_bytes_max, JOURNAL_ROWS_MAX))
         scope = Scope(settings.trees)
         self._verdicts = Verdicts(host, clock, scope.may_hold)
         self._looker = Looker(host, clock, self._told, settings, self._verdicts)
-        self._watches = Watches(host, scope, settings.watches_max)
-        self._sweep = Sweep(host, scope, self._looker, self._watches, settings.entries_max)
+        self._looker.who = self._who
+        own = Own(os.getpid() if own_pid is None else own_pid, os.fspath(state.parent))
+        self._events = FileEvents(host, clock, scope, settings, own)
+        self._actors = Actors(host, clock)
+        self._sweep = Sweep(host, scope, self._looker, self._events, settings.entries_max)
         self._trees = [_flag_of(tree) for tree in settings.trees]
         self._files: dict[bytes, tuple[int, Place]] = {}
         self._places: dict[bytes, Place] = {}
+        self._by: dict[bytes, Process] = {}
+        self._read_at = 0
         self._urgent: Steps | None = None
         self._sweeping: Steps | None = None
         self._sweep_due = 0
+        self._repair_due = 0
         self._swept_at = 0
         self._turn = 0
         self._last_success = 0
@@ -82,19 +102,19 @@ class FileSensor:
         self._is_started = False
 
     def start(self, cursor: bytes) -> None:
-        """Open the state and inotify; what was told and not sealed is told first."""
+        """Open the state and the events; what was told and not sealed is told first."""
         self.stop()
         opening = self._told.open(cursor)
-        self._watches.open()
+        self._events.open()
+        self._read_at = self._clock.boot_ns()
         self._verdicts.open()
         self._is_started = True
         self._is_replaying = True
         self._begin(opening, "the sensor was not running")
 
     def descriptors(self) -> Sequence[int]:
-        """Return the descriptors of inotify, where there are any."""
-        fd = self._watches.fileno()
-        return (*((fd,) if fd >= 0 else ()), *self._verdicts.descriptors())
+        """Return the descriptors of events, where there are any."""
+        return (*self._events.descriptors(), *self._verdicts.descriptors())
 
     def due(self) -> int | None:
         """Return when the next look is wanted."""
@@ -105,9 +125,8 @@ class FileSensor:
         due = [self._sweep_due]
         if (pending := next(iter(self._files.values()), None)) is not None:
             due.append(pending[0])
-        if (judging := self._verdicts.due()) is not None:
-            due.append(judging)
-        return min(due)
+        others = (self._verdicts.due(), self._events.due())
+        return min([*due, *(other for other in others if other is not None)])
 
     def poll(self, deadline: int) -> Sequence[Sighting]:
         """Read events, do what is due until ``deadline``, and return what is new."""
@@ -138,6 +157,7 @@ class FileSensor:
         report = self._sweep.report
         reasons = list(self._reasons())
         state = HealthState.DEGRADED if reasons else HealthState.OK
+        reasons += self._events.notes()
         if not self._is_started:
             state, reasons = HealthState.BLIND, ["not started"]
         elif self._last_success and report.roots == report.missing:
@@ -152,9 +172,10 @@ class FileSensor:
         )
 
     def stop(self) -> None:
-        """Close inotify and the state; what waits is found again by the next sweep."""
+        """Close the events and the state; what waits is found again by the next sweep."""
         self._drop_work()
-        self._watches.close()
+        self._events.close()
+        self._actors.close()
         self._verdicts.close()
         self._told.close()
         self._is_started = False
@@ -174,20 +195,34 @@ class FileSensor:
             if work is not None:
                 work.close()
         self._urgent = self._sweeping = None
+        self._forget_events()
+
+    def _forget_events(self) -> None:
         self._files.clear()
         self._places.clear()
+        self._by.clear()
 
     def _read_events(self) -> None:
-        changes = self._watches.read()
-        at = self._clock.boot_ns() + SETTLE_NS
+        changes = self._events.read()
+        now = self._clock.boot_ns()
         for path, place in changes.files.items():
-            self._files.setdefault(path, (at, place))
+            self._files.setdefault(path, (now + SETTLE_NS, place))
         self._places.update(changes.places)
+        if changes.pids:
+            who = self._actors.of(changes.pids.values(), self._read_at)
+            self._by |= {path: who[pid] for path, pid in changes.pids.items() if pid in who}
+        if changes.seen:
+            self._read_at = now
         if changes.overflowed or len(self._files) + len(self._places) > PENDING_MAX:
-            self._files.clear()
-            self._places.clear()
+            self._forget_events()
             self._gap = self._gap or _Gap("more events than the queue holds", self._swept_at)
-            self._sweep_due = 0
+            # The first repair is at once; a flood without an end is not answered by one of sweeps.
+            self._sweep_due = min(self._sweep_due, max(self._repair_due, now))
+            self._repair_due = now + REPAIR_NS
+
+    def _who(self, path: bytes) -> Process | None:
+        """Return who is said to have changed a file, once."""
+        return self._by.pop(path, None)
 
     def _work(self, deadline: int) -> None:
         """Advance, urgent work first, until the deadline or a full return; at least one step."""
@@ -270,7 +305,7 @@ class FileSensor:
         )
 
     def _rung(self) -> str:
-        return "inotify+sweep" if self._watches.fileno() >= 0 else "sweep"
+        return self._events.rung
 
     def _source(self) -> Source:
         return Source(self.spec.name, self._rung(), self.spec.coverage)
@@ -279,8 +314,8 @@ class FileSensor:
         report = self._sweep.report
         if self._last_success == 0:
             yield "the first sweep is not finished"
-        if self._watches.problem:
-            yield f"sweep only for some directories: {self._watches.problem}"
+        if self._events.watches.problem:
+            yield f"sweep only for some directories: {self._events.watches.problem}"
         if report.over:
             yield f"{report.over} files over the limit of {self._settings.entries_max}"
         if report.unlisted:

@@ -12,10 +12,10 @@ from typing import Final
 from msgspec import UNSET, Struct
 
 from agent.hostroot import READ_FLAGS, HostFileError, HostFileMissing, HostRoot
+from agent.sense.sensors.fileevents import FileEvents
 from agent.sense.sensors.filelook import Looker, Steps
 from agent.sense.sensors.filerows import FileRow, directories_below, rows_in
 from agent.sense.sensors.filetrees import ROOTS_MAX, Place, Scope, upward
-from agent.sense.sensors.filewatch import Watches
 
 _DIRECTORY_FLAGS: Final = READ_FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -54,17 +54,17 @@ class Sweep:
         host: lists the directories.
         scope: what belongs to a tree.
         looker: compares and tells.
-        watches: gets every directory before it is listed, so that nothing slips between.
+        events: gets every directory before it is listed, so that nothing slips between.
         entries_max: directories to visit at most in one walk, and files in one of them.
     """
 
     def __init__(
-        self, host: HostRoot, scope: Scope, looker: Looker, watches: Watches, entries_max: int
+        self, host: HostRoot, scope: Scope, looker: Looker, events: FileEvents, entries_max: int
     ) -> None:
         self._host = host
         self._scope = scope
         self._looker = looker
-        self._watches = watches
+        self._events = events
         self._entries_max = entries_max
         self._going = Report()
         self.report = Report()
@@ -82,7 +82,7 @@ class Sweep:
         """
         self._looker.count_anew()
         self._going = Report()
-        self._watches.begin_sweep()
+        self._events.begin_sweep()
         visited: set[bytes] = set()
         for number, tree in enumerate(self._scope.trees):
             for path in roots_of(self._host, os.fsencode(tree.path)):
@@ -92,7 +92,7 @@ class Sweep:
         yield from self._settle(b"", visited)
         self._going.over = self._looker.over
         self.report = self._going
-        self._watches.end_sweep()
+        self._events.end_sweep()
 
     def part(self, place: Place, *, is_baseline: bool) -> Steps:
         """Walk one directory and all below it.
@@ -111,7 +111,7 @@ class Sweep:
         if not stat.S_ISDIR(seen.st_mode):
             visited.add(root.path)
             if root.depth == 0:
-                self._watches.add_parent(root, is_file=True)
+                self._events.add_parent(root, is_file=True)
                 self._going.links += stat.S_ISLNK(seen.st_mode)
             yield from self._looker.look(root.path, is_baseline=is_baseline)
             return
@@ -134,7 +134,7 @@ class Sweep:
         try:
             seen = self._looker.stat(root.path or b"/")
             if seen is None and root.depth == 0:
-                self._watches.add_parent(root, is_file=False)
+                self._events.add_parent(root, is_file=False)
                 seen = self._looker.stat(root.path or b"/")
                 self._going.missing += seen is None
         except HostFileError:
@@ -155,9 +155,10 @@ class Sweep:
             self._not_listed(place)
             return []
         try:
-            if os.fstat(fd).st_dev != listing.dev:
+            seen = os.fstat(fd)
+            if seen.st_dev != listing.dev or self._events.is_own(seen):
                 return []
-            self._watches.add(fd, place)
+            self._events.add(fd, seen.st_dev, place)
             visited.add(place.path)
             return (yield from self._entries_of(fd, listing))
         except OSError:

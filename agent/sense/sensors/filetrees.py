@@ -54,6 +54,8 @@ class FileSettings(Struct, frozen=True, forbid_unknown_fields=True):
     hash_bytes_max: Annotated[int, Meta(ge=0, le=1 << 36)] = 256 * 1024 * 1024
     # Files remembered; the ones beyond are not watched, and health says so.
     entries_max: Annotated[int, Meta(ge=1, le=2_000_000)] = 50_000
+    # One mark on a file system instead of a watch on each directory, where that is permitted.
+    fanotify: bool = True
     # Each watched directory costs about 1 KiB of kernel memory; the rest is swept only.
     watches_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 8_192
     # Bounds our database before the disk does.

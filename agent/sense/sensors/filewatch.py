@@ -33,12 +33,19 @@ _GONE: Final = inotify.DELETE_SELF | inotify.MOVE_SELF | inotify.UNMOUNT
 _PATH_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Changes(Struct, frozen=True):
-    """Files to look at and places to walk; ``overflowed``: events were lost, anything may be."""
+class Changes(Struct):
+    """Files to look at and places to walk; ``overflowed``: events were lost, anything may be.
 
-    files: dict[bytes, Place]
-    places: dict[bytes, Place]
-    overflowed: bool
+    ``pids`` says who is said to have changed what, 0 for one that we may not know. ``seen`` counts
+    the events on marks, those of no interest included; ``has_more`` says that more wait.
+    """
+
+    files: dict[bytes, Place] = {}
+    places: dict[bytes, Place] = {}
+    pids: dict[bytes, int] = {}
+    overflowed: bool = False
+    seen: int = 0
+    has_more: bool = False
 
 
 class _Watch(Struct):
@@ -83,6 +90,11 @@ class Watches:
         """Return the descriptor to wait on, or -1."""
         return self._inotify.fileno() if self._inotify else -1
 
+    @property
+    def count(self) -> int:
+        """How many directories are watched."""
+        return len(self._watches)
+
     def begin_sweep(self) -> None:
         """Try again what could not be watched."""
         self._trouble = ""
@@ -125,21 +137,20 @@ class Watches:
 
     def read(self) -> Changes:
         """Return what the events that wait ask for, and nothing when there are none."""
-        changes = Changes({}, {}, overflowed=False)
+        changes = Changes()
         if self._inotify is None:
             return changes
         moved: set[bytes] = set()
-        overflowed = False
         for event in self._inotify.read():
             if event.mask & inotify.OVERFLOW:
-                overflowed = True
+                changes.overflowed = True
             elif event.mask & inotify.IGNORED:
                 self._drop(event.watch)
             elif (watch := self._watches.get(event.watch)) is not None:
                 self._sort(event, watch, changes, moved)
         if moved:
             self._unwatch(moved)
-        return Changes(changes.files, changes.places, overflowed)
+        return changes
 
     def close(self) -> None:
         """End all watches; harmless when repeated."""

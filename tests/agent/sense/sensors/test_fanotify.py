@@ -150,6 +150,37 @@ def test_a_removed_mark_tells_no_more_and_removing_it_again_is_harmless(
     assert by_name.read() == []
 
 
+def test_a_directory_that_is_ignored_tells_nothing(by_name: Group, tmp_path: Path) -> None:
+    (tmp_path / "quiet").mkdir()
+    marked(by_name, tmp_path, fanotify.CREATE | fanotify.CLOSE_WRITE, Scope.FILESYSTEM)
+    fd = os.open(tmp_path / "quiet", os.O_PATH)
+    try:
+        by_name.ignore(fd, fanotify.CREATE | fanotify.CLOSE_WRITE)
+    except FanotifyRefused as error:
+        pytest.skip(f"nothing can be ignored here: {error}")
+    finally:
+        os.close(fd)
+
+    (tmp_path / "quiet/unheard").write_bytes(b"x")
+    (tmp_path / "heard").write_bytes(b"x")
+
+    names = {info.name for event in by_name.read() for info in event.infos}
+    assert b"heard" in names
+    assert b"unheard" not in names
+
+
+def test_without_targets_an_event_names_a_directory_and_a_name_alone(tmp_path: Path) -> None:
+    group = opened(lambda: fanotify.for_names(with_targets=False))
+    marked(group, tmp_path, fanotify.CREATE, Scope.INODE)
+
+    (tmp_path / "x").touch()
+    (event,) = group.read()
+    group.close()
+
+    assert [(info.kind, info.name) for info in event.infos] == [(InfoKind.NAME, b"x")]
+    assert not group.names_targets
+
+
 def test_a_full_queue_is_said(by_name: Group, tmp_path: Path) -> None:
     limit = int(Path("/proc/sys/fs/fanotify/max_queued_events").read_text())
     if limit > 20_000:

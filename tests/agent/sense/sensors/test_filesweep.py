@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from agent.hostroot import HostRoot
+from agent.sense.sensors.fileevents import FileEvents
 from agent.sense.sensors.filelook import Looker
+from agent.sense.sensors.filemarks import Own
 from agent.sense.sensors.filesweep import Sweep, roots_of
 from agent.sense.sensors.filetrees import FileSettings, Place, Scope, Tree
 from agent.sense.sensors.fileverdict import Verdicts
-from agent.sense.sensors.filewatch import Watches
 from agent.sense.sensors.told import Told, ToldLimits
 from proto.model import ObservationKind
 from tests.agent.sense.sensors.driving import files_of
@@ -42,11 +43,12 @@ class Desk:
         self.host.close()
 
     def use(self, *trees: Tree, entries_max: int = 100) -> None:
-        settings = FileSettings(entries_max=entries_max)
+        settings = FileSettings(entries_max=entries_max, watches_max=100, fanotify=False)
         verdicts = Verdicts(self.host, FakeClock(), lambda _: True)
         self.looker = Looker(self.host, FakeClock(), self.told, settings, verdicts)
         scope = Scope(trees or (Tree("/tree"),))
-        self.watches = Watches(self.host, scope, 100)
+        own = Own(-1, os.fspath(self.root.parent))
+        self.watches = FileEvents(self.host, FakeClock(), scope, settings, own)
         self.sweep = Sweep(self.host, scope, self.looker, self.watches, entries_max)
 
     def make(self, *names: str) -> None:
