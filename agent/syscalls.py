@@ -47,6 +47,7 @@ class FileFacts(Struct, frozen=True):
     modified: int
     changed: int
     mount_id: int
+    uid: int = 0
 
 
 def openat2_in_root(root_fd: int, path: bytes, flags: int) -> int:
@@ -91,6 +92,29 @@ def facts_of(fd: int) -> FileFacts:
         modified=found[21] * 1_000_000_000 + found[22],
         changed=found[18] * 1_000_000_000 + found[19],
         mount_id=found[28] if found[0] & _STATX_MNT_ID else 0,
+        uid=found[4],
+    )
+
+
+def facts_here(fd: int) -> FileFacts:
+    """Return what is known of an open file of a local file system; a little faster.
+
+    The mount is left out: nothing but reading from afar asks for it.
+
+    Raises:
+        OSError: as of fstat(2).
+    """
+    found = os.fstat(fd)
+    return FileFacts(
+        dev=found.st_dev,
+        inode=found.st_ino,
+        size=found.st_size,
+        mode=found.st_mode,
+        links=found.st_nlink,
+        modified=found.st_mtime_ns,
+        changed=found.st_ctime_ns,
+        mount_id=0,
+        uid=found.st_uid,
     )
 
 

@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "footprint": ("bench.footprint", "memory, processor time and wakeups of an idle agent"),
     "recovery": ("bench.recovery", "time until receipts flow again after kill -9"),
     "sockets": ("bench.sockets", "one look at the socket tables, and who holds the sockets"),
+    "sensors": ("bench.sensors", "every process that a busy host starts, seen and hashed"),
     "posture": ("bench.posture", "one pass of every check over this host"),
     "inventory": ("bench.inventory", "a listing of the packages of this host"),
 }

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from msgspec import UNSET, UnsetType, structs
 
 from agent.hosttext import host_text
-from agent.sense.sensors.identity import Birth, ProcessReader
+from agent.sense.sensors.identity import Birth, Hint, ProcessReader
 from agent.sense.sensors.procfs import within
 from proto.model import Process
 
@@ -120,7 +120,7 @@ class Family:
     def _unseen_parent(self, pid: int, reader: ProcessReader) -> Process | None:
         """Return a parent that was never seen running an image of its own."""
         birth = self._births.get(pid)
-        if (sight := reader.read(pid, birth=birth)) is not None:
+        if (sight := reader.read(pid, hint=Hint(birth))) is not None:
             self.remember(sight.process)
             return self._known[pid]
         image = self._known.get(birth.ppid) if birth is not None else None

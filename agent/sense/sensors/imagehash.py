@@ -23,7 +23,7 @@ NOT_REGULAR: Final = "image is not a regular file"
 REMOTE: Final = "image not hashed: remote file system"
 TOO_LARGE: Final = "image not hashed: larger than the limit"
 UNREADABLE: Final = "image not hashed: cannot be read"
-CHANGED: Final = "image changed while it was hashed"
+CHANGED: Final = "changed"  # since the event, or while it was read
 
 
 class Hashed(Struct, frozen=True):
@@ -101,8 +101,8 @@ class ImageHashes:
             return Hashed(UNSET, TOO_LARGE)
         if not unchanged:
             return Hashed(digest, CHANGED)
-        newest = max(image.facts.modified, image.facts.changed)
-        if self._clock.wall_ns() - newest >= YOUNG_S * NS_PER_S:
+        # Not by the time of modification, which anybody may set.
+        if self._clock.wall_ns() - image.facts.changed >= YOUNG_S * NS_PER_S:
             self._remember(image.key, digest)
         return Hashed(digest)
 
@@ -117,13 +117,13 @@ class _Job:
 
     def __init__(self, image: Image) -> None:
         self.image = image
-        self.fd = reopened(image.fd)
+        self.fd = image.fd if image.is_readable else reopened(image.fd)
         self._sum = hashlib.sha256()
         self._read = 0
 
     def step(self, buffer: memoryview, size_bytes_max: int) -> bytes | None:
         """Hash a slice; return the digest at the end, or nothing for a file that outgrew us."""
-        size = os.readv(self.fd, [buffer])
+        size = os.preadv(self.fd, [buffer], self._read)
         self._sum.update(buffer[:size])
         self._read += size
         if self._read > size_bytes_max:
@@ -131,4 +131,5 @@ class _Job:
         return None if size else self._sum.digest()
 
     def close(self) -> None:
-        os.close(self.fd)
+        if self.fd != self.image.fd:
+            os.close(self.fd)

@@ -5,14 +5,16 @@ file was deleted, or another was put in its place. While it is held, unmounting 
 fails; so few are held, and not for long.
 """
 
+import errno
 import os
+import stat
 from typing import Final
 
 from msgspec import Struct
 
-from agent.sense.sensors.mounts import MOUNTINFO_BYTES_MAX, remote_mounts
+from agent.sense.sensors.mounts import MOUNTINFO_BYTES_MAX, parse_mounts
 from agent.sense.sensors.procdir import ProcDir
-from agent.syscalls import FileFacts, facts_of
+from agent.syscalls import FileFacts, facts_of, openat2_in_root
 
 MOUNTS_MAX: Final = 65_536
 
@@ -20,11 +22,12 @@ ImageKey = tuple[int, int, int, int, int]
 
 
 class Image(Struct, frozen=True):
-    """An executable held by an O_PATH descriptor, which `close` gives back."""
+    """A file held by a descriptor, which `close` gives back; O_PATH unless ``is_readable``."""
 
     fd: int
     facts: FileFacts
     is_remote: bool
+    is_readable: bool = False
 
     @property
     def key(self) -> ImageKey:
@@ -51,6 +54,7 @@ class Images:
 
     def __init__(self) -> None:
         self._remote: dict[int, bool] = {}
+        self._remote_paths: tuple[bytes, ...] = ()
 
     def open(self, process: ProcDir) -> Image:
         """Hold the image of a process.
@@ -67,22 +71,59 @@ class Images:
             raise
         return Image(fd=fd, facts=facts, is_remote=self._is_remote(facts.mount_id, process))
 
+    def open_beneath(self, process: ProcDir, path: bytes) -> Image:
+        """Hold a regular file by the path that the process knows it by.
+
+        Args:
+            process: whose root and mounts count.
+            path: absolute.
+
+        Raises:
+            PermissionError: no right to it.
+            OSError: it is not there, is no regular file, or lies behind a server.
+        """
+        if not self._remote:
+            self._learn(process)
+        if path.startswith(self._remote_paths):
+            raise OSError(errno.EREMOTE, os.strerror(errno.EREMOTE))
+        root = process.open_root()
+        try:
+            fd = openat2_in_root(root, path, os.O_PATH | os.O_CLOEXEC)
+        finally:
+            os.close(root)
+        try:
+            facts = facts_of(fd)
+        except OSError:
+            os.close(fd)
+            raise
+        if not stat.S_ISREG(facts.mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return Image(fd=fd, facts=facts, is_remote=self._is_remote(facts.mount_id, process))
+
     def forget_mounts(self) -> None:
         """Read the mounts anew from now on: the kernel gives their numbers to others."""
         self._remote.clear()
 
     def _is_remote(self, mount_id: int, process: ProcDir) -> bool:
         if mount_id not in self._remote:
-            try:
-                self._remote.update(
-                    remote_mounts(process.read_all("mountinfo", MOUNTINFO_BYTES_MAX))
-                )
-            except OSError:
+            if not self._learn(process):
                 return False  # it ended: what could be read a moment ago can be read again
             if len(self._remote) > MOUNTS_MAX:
                 self._remote.clear()
             self._remote.setdefault(mount_id, False)
         return self._remote[mount_id]
+
+    def _learn(self, process: ProcDir) -> bool:
+        try:
+            mounts = parse_mounts(process.read_all("mountinfo", MOUNTINFO_BYTES_MAX))
+        except OSError:
+            return False
+        self._remote.update((mount.id, mount.is_remote) for mount in mounts)
+        self._remote_paths = tuple(
+            mount.path.rstrip(b"/") + b"/" for mount in mounts if mount.is_remote
+        )
+        return True
 
 
 def key_of(facts: FileFacts) -> ImageKey:

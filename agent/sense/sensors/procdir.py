@@ -18,6 +18,7 @@ _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LISTING: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _IMAGE: Final = os.O_PATH | os.O_CLOEXEC
+_ROOT: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class ProcDir:
@@ -55,6 +56,29 @@ class ProcDir:
     def link(self, name: bytes) -> bytes:
         """Return the text of a link."""
         return os.readlink(name, dir_fd=self._fd)
+
+    def image_id(self) -> tuple[int, int]:
+        """Return device and inode of the very file the process runs.
+
+        Raises:
+            PermissionError: no right to it, or this /proc is a copy whose links mean nothing.
+            OSError: the process has ended, or runs no file.
+        """
+        if not self._genuine:
+            raise PermissionError("this is not the /proc of a kernel")
+        found = os.stat("exe", dir_fd=self._fd)
+        return found.st_dev, found.st_ino
+
+    def open_root(self) -> int:
+        """Return an O_PATH descriptor of the directory that is the process's root.
+
+        Raises:
+            PermissionError: no right to it, or this /proc is a copy whose links mean nothing.
+            OSError: the process has ended.
+        """
+        if not self._genuine:
+            raise PermissionError("this is not the /proc of a kernel")
+        return os.open("root", _ROOT, dir_fd=self._fd)
 
     def descriptor_links(self) -> list[bytes]:
         """Return where each open descriptor leads; those closed meanwhile are left out."""

@@ -1,14 +1,18 @@
 """Processes: every exec the kernel tells of, and the process table as base line and check.
 
-Source: the process events connector where the kernel gives it to us (rung ``procconn``), and
-``/proc/<pid>`` always. Without the connector (rung ``poll``) only passes over /proc remain.
-Privilege: none to begin with; CAP_SYS_PTRACE to see the executables of others, CAP_NET_ADMIN for a
-receive buffer that holds through a burst. Cost: one read of /proc an exec, one pass a minute, each
-new executable hashed once.
-Misses: the image and the arguments of a process that ended before it was read (the exec itself is
-told); on rung ``poll`` whatever begins and ends between two passes.
+A ladder, each rung tried and never guessed. ``poll``: passes over ``/proc``, which always go on.
+``procconn``: the kernel's process events tell every exec, in order, and every fork. ``fanotify``:
+each file that is opened for execution comes with a descriptor of it, so that its digest is that of
+the very file, however short the process lived, and an exec that failed is seen too. ``audit``:
+records of the kernel tell the arguments, which /proc forgets and the process may write over.
 
-An exec is told when its image is hashed, so in order: a process never overtakes the one before it.
+Privilege: none to begin with; CAP_SYS_PTRACE to see the executables of others, CAP_NET_ADMIN for a
+receive buffer that holds through a burst (older kernels: for the events at all), both for the start
+only; CAP_SYS_ADMIN for rung ``fanotify``, and for as long as file systems mounted later are to be
+watched. Cost: about 0.3 ms of CPU an exec, a third of it above 200 a second, when reads are put
+together; one pass a minute; each new file hashed once.
+
+An exec is told when its files are hashed, so in order: a process never overtakes the one before it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,46 +22,67 @@ from msgspec import Meta, Struct
 
 from agent.hostroot import HostFileError, HostRoot
 from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, SensorSpec, Sighting
+from agent.sense.sensors.argvjoin import ArgvJoin
+from agent.sense.sensors.descriptors import Descriptors
+from agent.sense.sensors.execopens import ExecOpens
 from agent.sense.sensors.family import Family
 from agent.sense.sensors.hashqueue import HashQueue, Seen
 from agent.sense.sensors.identity import ProcessReader
 from agent.sense.sensors.imagehash import ImageHashes
+from agent.sense.sensors.known import Known
 from agent.sense.sensors.losses import KINDS_MAX, Losses
 from agent.sense.sensors.namespaces import may_look_into_others, sees_host_processes
-from agent.sense.sensors.procconn import Connector, ConnectorRefused
-from agent.sense.sensors.procintake import ProcessIntake
+from agent.sense.sensors.overlays import Overlays
+from agent.sense.sensors.pace import Pace
+from agent.sense.sensors.procevents import Event, Exec
+from agent.sense.sensors.procintake import Means, ProcessIntake
 from agent.sense.sensors.procscan import ProcessScan
-from proto.model import Entity, HealthState, Observation, Process, Role, Source
-from runtime.clock import NS_PER_S, Clock
+from agent.sense.sensors.procsources import OpenArgv, Sources, Wanted, open_sources, renew
+from proto.model import Entity, HealthState, Observation, ObservationKind, Process, Role, Source
+from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 
 NAME: Final = "processes"
 TOLD_MAX: Final = POLL_SIGHTINGS_MAX - KINDS_MAX
-EVENTS_PER_TURN: Final = 16
+EVENTS_PER_TURN: Final = 128
 GAP_SCANS_EVERY_S: Final = 2
+STARVED_RETRY_MS: Final = 200
 
 SPEC: Final = SensorSpec(
     name=NAME,
-    source="the kernel's process events connector; /proc/<pid>",
+    source="the kernel's process events, fanotify events, audit records; /proc/<pid>",
     coverage=(
-        "rung procconn: every exec; rung poll: processes alive at a pass. Executables of new images"
-        " are hashed from the file the process runs, not from its path"
+        "rungs procconn, fanotify and audit: every exec; rung poll: processes alive at a pass."
+        " Executables are hashed from the file the process runs, not from its path"
     ),
     misses=(
-        "image and arguments of processes that end within about a millisecond; on rung poll all"
-        " that begins and ends between two passes; executables on remote file systems and above"
-        " the size limit are not hashed"
+        "below rung audit the arguments, below rung fanotify the image, of processes that end"
+        " within about a millisecond; on rung poll all that begins and ends between two passes;"
+        " executables on remote file systems and above the size limit are not hashed"
     ),
-    privilege="none for events on recent kernels; CAP_SYS_PTRACE to see executables of others",
-    cost="about 0.2 ms of CPU an exec; one pass over /proc a minute; each new image hashed once",
+    privilege=(
+        "none for events on recent kernels; CAP_SYS_PTRACE to see executables of others;"
+        " CAP_SYS_ADMIN, kept, for images by fanotify; CAP_NET_ADMIN, for the start only"
+    ),
+    cost=(
+        "about 0.3 ms of CPU an exec, 0.2 ms above 200 a second; one pass over /proc a minute;"
+        " each new file hashed once"
+    ),
 )
 
-_COVERAGE_EVENTS: Final = "every exec; identity partial where a process ended before it was read"
-_COVERAGE_LIMITED: Final = "every exec; executables of other users are not seen"
+_EVERY: Final = "every exec; "
+_OF_FANOTIFY: Final = "image and digest by its open file; "
+_OF_PROC: Final = "image only where it was read in time; "
+_ARGV_TOLD: Final = "arguments by audit records"
+_ARGV_RACY: Final = "arguments from /proc, where the process may have changed them or ended before"
+_LIMITED: Final = "; processes of other users in part"
 _COVERAGE_POLL: Final = "processes alive at a pass every {} s; shorter ones are missed"
 _NO_OTHERS: Final = "executables of other users cannot be read"
-_COPY: Final = "this is a copy of a /proc: no events belong to it"
+_COALESCING: Final = "coalescing: execs are read every 20 ms, with less from /proc"
+_STARVED: Final = "no descriptors left: executables wait"
 _NOT_HASHED: Final = "executables were not hashed: too many at once"
-_PRIVATE: Final = "private pid namespace: processes of the host are not seen"
+_OPENS_LOST: Final = "executables lost: no room for their events, or no descriptor"
+_UNREAD: Final = "processes not read: no descriptor left"
+_ARGV_LOST: Final = "the kernel had no room for audit records"
 
 
 class ProcessSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +92,12 @@ class ProcessSettings(Struct, frozen=True, forbid_unknown_fields=True):
     reconcile_interval_s: Annotated[int, Meta(ge=5, le=3600)] = 60
     # Whether the ends of processes are told too; doubles the wakeups of a busy host.
     exits: bool = False
+    # Whether executables are taken from fanotify where the kernel lets us.
+    fanotify: bool = True
+    # Whether arguments are taken from audit records where the host has a rule for them.
+    audit: bool = True
+    # Above it execs are read every 20 ms and not at once.
+    coalesce_above_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
     # Larger executables are not hashed, and say so.
     hash_size_bytes_max: Annotated[int, Meta(ge=0, le=1 << 40)] = 256 * 1024 * 1024
     # About 250 bytes each; more than a host has executables in use.
@@ -87,38 +118,54 @@ class _View(Struct, frozen=True):
     reader: ProcessReader
     scan: ProcessScan
     intake: ProcessIntake
-    connector: Connector | None
+    sources: Sources
+    opens: ExecOpens | None
+    join: ArgvJoin | None
     source: Source
     limits: tuple[str, ...]
 
 
 class ProcessSensor:
-    """See the module."""
+    """See the module.
+
+    Args:
+        settings: of this sensor.
+        host: the host's files.
+        clock: the time.
+        open_argv: opens a source of arguments; None where there is no such source.
+    """
 
     spec = SPEC
 
-    def __init__(self, settings: ProcessSettings, host: HostRoot, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: ProcessSettings,
+        host: HostRoot,
+        clock: Clock,
+        open_argv: OpenArgv | None = None,
+    ) -> None:
         self._settings = settings
         self._host = host
         self._clock = clock
+        self._open_argv = open_argv if settings.audit else None
         self._family = Family(settings.processes_max)
-        hashes = ImageHashes(
-            clock,
-            size_bytes_max=settings.hash_size_bytes_max,
-            entries_max=settings.hash_entries_max,
-        )
-        self._queue = HashQueue(hashes, settings.images_held_max)
         self._losses = Losses(NAME, clock)
+        self._overlays = Overlays()
+        self._pace = Pace(clock, settings.coalesce_above_per_s)
+        self._queue: HashQueue | None = None
         self._view: _View | None = None
+        self._heard: list[Event] = []
         self._blind = ""
         self._has_gap = False
         self._trust_events = False
+        self._retry_at = 0
         self._scan_at = 0
         self._scan_not_before = 0
         self._last_success = 0
+        self.known = Known()
 
     def start(self, cursor: bytes) -> None:  # noqa: ARG002  (events cannot be read again)
-        """Open the connector and /proc; the first pass is due at once."""
+        """Open the sources and /proc; the first pass is due at once."""
         self._losses.nothing_lost_until_now()
         try:
             self._view = self._opened()
@@ -127,37 +174,56 @@ class ProcessSensor:
         self._scan_at = self._clock.boot_ns()
 
     def descriptors(self) -> Sequence[int]:
-        """Return the connector, where there is one."""
-        connector = self._view.connector if self._view else None
-        return () if connector is None else (connector.fileno(),)
+        """Return the sources of events; none while they are read by the clock."""
+        view = self._view
+        if view is None or self._is_by_clock(view):
+            return ()
+        files = view.sources.files
+        found = (view.sources.connector, view.opens, files.watch if files else None, view.join)
+        return [source.fileno() for source in found if source is not None]
 
     def due(self) -> int | None:
-        """Return now while there is work, else the time of the next pass."""
-        if self._view is None:
+        """Return now while there is work, else the time of what comes next."""
+        view, queue = self._view, self._queue
+        if view is None or queue is None:
             return None
-        if len(self._queue) or self._view.scan.is_running:
-            return self._clock.boot_ns()
-        return self._scan_at
+        now = self._clock.boot_ns()
+        if queue.is_hashing or view.scan.is_running:
+            return now
+        times = [self._scan_at]
+        if len(queue):
+            times.append(queue.waits_until())
+        if self._pace.is_coalescing:
+            times.append(self._pace.due())
+        if view.opens is not None:
+            if view.opens.is_starved:
+                times.append(self._retry_at)
+            elif (due := view.opens.due()) is not None:
+                times.append(due)
+        return min(times)
 
     def poll(self, deadline: int) -> Sequence[Sighting]:
         """Return what was executed, and what a pass over /proc found besides."""
-        view = self._view
+        view, queue = self._view, self._queue
         told: list[Sighting] = []
-        if view is None:
+        if view is None or queue is None:
             return told
+        self._follow_mounts(view)
         self._begin_scan(view)
         while len(told) < TOLD_MAX:
             heard = self._listen(view)
-            if len(self._queue):
-                self._tell(view, told)
-            elif view.scan.is_running:
+            self._tell(view, queue, told)
+            if queue.is_hashing:
+                queue.step()
+            elif view.scan.is_running and not heard:
                 self._look(view)
             elif not heard:
                 self._losses.nothing_lost_until_now()
                 break
             if self._clock.boot_ns() >= deadline:
                 break
-        self._losses.overflow(_NOT_HASHED, self._queue.take_skipped())
+        self._tell(view, queue, told)
+        self._note_losses(view, queue)
         self._last_success = self._clock.wall_ns()
         return [*self._losses.take(), *told]
 
@@ -169,65 +235,117 @@ class ProcessSensor:
         """Return the rung, and what narrows the view."""
         view = self._view
         limits = list(view.limits) if view else []
-        if view and view.scan.omitted:
-            limits.append(f"{view.scan.omitted} processes beyond the limit are not looked at")
+        notes: list[str] = []
+        if view is not None:
+            limits += self._passing_limits(view)
+            notes = self._notes(view)
         state = HealthState.DEGRADED if limits else HealthState.OK
         return SensorHealth(
             state=HealthState.BLIND if view is None else state,
             rung=view.source.rung if view else "none",
-            reason="; ".join(limits) if view else self._blind or "not started",
+            reason="; ".join(limits + notes) if view else self._blind or "not started",
             last_success=self._last_success,
             dropped=self._losses.total,
         )
 
     def stop(self) -> None:
         """Close everything; harmless when repeated or never started."""
-        self._queue.clear()
+        if self._queue is not None:
+            self._queue.clear()
+            self._queue = None
+        self._heard = []
         if self._view is not None:
-            if self._view.connector is not None:
-                self._view.connector.close()
+            self._view.sources.close()
             self._view.reader.close()
             self._view = None
 
     def _opened(self) -> _View:
         settings = self._settings
         reader = ProcessReader(self._host, self._clock, argv_bytes_max=settings.argv_bytes_max)
-        connector = None
-        limits = []
-        reader.is_foreign = not sees_host_processes(self._host, reader.proc)
-        if reader.is_foreign:
-            limits.append(_PRIVATE)
-        elif not reader.proc.is_genuine:
-            limits.append(_COPY)
-        else:
-            try:
-                connector = Connector(
-                    self._clock, settings.receive_buffer_bytes, exits=settings.exits
-                )
-            except ConnectorRefused as error:
-                limits.append(error.message)
+        wanted = Wanted(
+            settings.receive_buffer_bytes, settings.exits, settings.fanotify, self._open_argv
+        )
+        sources = open_sources(self._host, reader.proc, self._clock, wanted)
+        reader.is_foreign = sources.is_foreign
+        hashes = ImageHashes(
+            self._clock,
+            size_bytes_max=settings.hash_size_bytes_max,
+            entries_max=settings.hash_entries_max,
+        )
+        queue = HashQueue(hashes, settings.images_held_max, self._clock, reader.runs)
+        opens = join = None
+        if sources.files is not None:
+            opens = ExecOpens(
+                sources.files.group, queue, Descriptors(self._clock), self._clock, reader.running
+            )
+            self._renew(sources)
+        if sources.argv is not None:
+            join = ArgvJoin(sources.argv, reader.accounts, self._clock)
+        means = Means(reader, self._family, queue, self._losses, self._overlays, opens, join)
         sees_others = may_look_into_others(self._host)
-        if not sees_others:
-            limits.append(_NO_OTHERS)
-        coverage = _COVERAGE_EVENTS if sees_others else _COVERAGE_LIMITED
-        if connector is None:
-            coverage = _COVERAGE_POLL.format(settings.reconcile_interval_s)
+        self._queue = queue
         return _View(
             reader=reader,
             scan=ProcessScan(reader, self._family),
-            intake=ProcessIntake(reader, self._family, self._queue, self._losses),
-            connector=connector,
-            source=Source(NAME, "procconn" if connector else "poll", coverage),
-            limits=tuple(limits),
+            intake=ProcessIntake(means),
+            sources=sources,
+            opens=opens,
+            join=join,
+            source=_source(sources, settings.reconcile_interval_s, sees_others=sees_others),
+            limits=(*sources.limits, *(() if sees_others else (_NO_OTHERS,))),
         )
 
+    def _is_by_clock(self, view: _View) -> bool:
+        """Whether sources are not waited on but read when the time has come."""
+        is_starved = view.opens is not None and view.opens.is_starved
+        return self._pace.is_coalescing or is_starved
+
     def _listen(self, view: _View) -> bool:
-        """Take a few events; a loss makes a pass due at once."""
-        events = view.connector.receive(EVENTS_PER_TURN) if view.connector else []
-        if events and view.intake.take(events, self._clock):
-            self._has_gap = True
-            self._scan_at = min(self._scan_at, self._scan_not_before)
-        return bool(events)
+        """Take a few events; return whether there was one, or anything that leads to one.
+
+        No exec is taken before every file that was opened before it has been.
+        """
+        connector = view.sources.connector
+        if connector is None:
+            return False
+        if not self._heard:
+            self._heard = connector.receive(EVENTS_PER_TURN)
+        events = self._heard
+        if view.opens is not None and not view.opens.fill():
+            self._retry_at = self._clock.boot_ns() + STARVED_RETRY_MS * NS_PER_MS
+            return bool(events) and not view.opens.is_starved
+        has_records = view.join is not None and view.join.receive()
+        if events:
+            self._heard = []
+            self._pace.note(sum(type(event) is Exec for event in events))
+            if view.intake.take(events, self._clock):
+                self._gap()
+            return True
+        self._pace.note(0)
+        if view.opens is not None:
+            to_wall = self._clock.wall_ns() - self._clock.boot_ns()
+            for pid, tried in view.opens.failed():
+                view.intake.failed(pid, tried, tried.at + to_wall)
+        return has_records
+
+    def _gap(self) -> None:
+        """Let a pass make good what was lost, soon."""
+        self._has_gap = True
+        self._scan_at = min(self._scan_at, self._scan_not_before)
+
+    def _follow_mounts(self, view: _View) -> None:
+        files = view.sources.files
+        if files is not None and files.watch.changed():
+            self._renew(view.sources)
+            view.reader.images.forget_mounts()
+
+    def _renew(self, sources: Sources) -> None:
+        if sources.files is None:
+            return
+        try:
+            renew(sources.files, self._overlays)
+        except OSError:
+            self._losses.gap(_OPENS_LOST)
 
     def _begin_scan(self, view: _View) -> None:
         """Begin the pass that is due, unless one is going on."""
@@ -236,7 +354,7 @@ class ProcessSensor:
             return
         interval = self._settings.reconcile_interval_s * NS_PER_S
         self._scan_at = (now // interval + 1) * interval
-        self._trust_events = view.connector is not None and not self._has_gap
+        self._trust_events = view.sources.connector is not None and not self._has_gap
         if self._has_gap:
             self._has_gap = False
             self._scan_not_before = now + GAP_SCANS_EVERY_S * NS_PER_S
@@ -247,17 +365,20 @@ class ProcessSensor:
         """Look at one process of the pass."""
         sight = view.scan.step(trust_events=self._trust_events)
         if sight is not None:
-            view.intake.find(sight, self._clock.wall_ns(), verify=view.connector is None)
+            verify = view.sources.connector is None
+            view.intake.find(sight, self._clock.wall_ns(), verify=verify)
 
-    def _tell(self, view: _View, told: list[Sighting]) -> None:
-        """Tell all that is ready, then hash one slice."""
-        while len(told) < TOLD_MAX and (seen := self._queue.ready()) is not None:
-            told.append(self._observation(view, seen))
-        if len(told) < TOLD_MAX and (seen := self._queue.step()) is not None:
+    def _tell(self, view: _View, queue: HashQueue, told: list[Sighting]) -> None:
+        """Tell all that is ready."""
+        while len(told) < TOLD_MAX and (seen := queue.ready()) is not None:
+            if view.join is not None:
+                view.join.tell(seen)
             told.append(self._observation(view, seen))
 
     def _observation(self, view: _View, seen: Seen) -> Observation:
         self._family.learn_digest(seen.process)
+        if seen.kind is ObservationKind.PROCESS_EXEC:
+            self.known.count(seen.process, has_parent=bool(seen.ancestry))
         return Observation(
             kind=seen.kind,
             source=view.source,
@@ -267,6 +388,59 @@ class ProcessSensor:
             subject=Entity(Role.ACTOR, seen.process),
             ancestry=seen.ancestry,
         )
+
+    def _note_losses(self, view: _View, queue: HashQueue) -> None:
+        """State what was lost in this poll; a pass looks for what can still be seen of it."""
+        self._losses.overflow(_NOT_HASHED, queue.take_skipped())
+        unread, view.reader.starved = view.reader.starved, 0
+        self._losses.overflow(_UNREAD, unread)
+        opens_lost = view.opens.take_lost() if view.opens is not None else 0
+        for _ in range(opens_lost):
+            self._losses.gap(_OPENS_LOST)
+        for _ in range(view.join.take_lost() if view.join is not None else 0):
+            self._losses.gap(_ARGV_LOST)
+        if unread or opens_lost:
+            self._gap()
+
+    def _passing_limits(self, view: _View) -> list[str]:
+        """Return what narrows the view for now."""
+        limits = []
+        if view.scan.omitted:
+            limits.append(f"{view.scan.omitted} processes beyond the limit are not looked at")
+        if self._pace.is_coalescing:
+            limits.append(_COALESCING)
+        if view.opens is not None and view.opens.is_starved:
+            limits.append(_STARVED)
+        if view.sources.files is not None:
+            limits += view.sources.files.marks.missing(by_nature=False)
+        return limits
+
+    def _notes(self, view: _View) -> list[str]:
+        """Return what is good to know and narrows nothing that this rung promises."""
+        notes = list(view.sources.notes)
+        if view.sources.files is not None:
+            notes += view.sources.files.marks.missing(by_nature=True)
+        if self.known.execs:
+            notes.append(f"known: {self.known.text()}")
+        return notes
+
+
+def _source(sources: Sources, interval_s: int, *, sees_others: bool) -> Source:
+    """Return the rung that was reached, and what it can miss."""
+    if sources.connector is None:
+        return Source(NAME, "poll", _COVERAGE_POLL.format(interval_s))
+    rung = "procconn"
+    if sources.files is not None:
+        rung = "fanotify"
+    if sources.argv is not None:
+        rung = "audit"
+    coverage = (
+        _EVERY
+        + (_OF_FANOTIFY if sources.files is not None else _OF_PROC)
+        + (_ARGV_TOLD if sources.argv is not None else _ARGV_RACY)
+        + ("" if sees_others else _LIMITED)
+    )
+    return Source(NAME, rung, coverage)
 
 
 def snapshot(host: HostRoot, clock: Clock) -> Iterator[Process]:

@@ -23,6 +23,7 @@ STATUS_BYTES_MAX: Final = 8192
 
 _KERNEL_THREAD: Final = 0x00200000  # PF_KTHREAD
 _ID_MAX: Final = (1 << 32) - 1
+_ID_DIGITS_MAX: Final = 10
 _UIDS: Final = re.compile(rb"^Uid:\t(\d{1,10})\t(\d{1,10})\t", re.MULTILINE)
 _SOCKET: Final = re.compile(rb"socket:\[(\d{1,19})\]")
 _PTS_MAJORS: Final = range(136, 144)
@@ -115,6 +116,17 @@ def parse_ids(data: bytes) -> ProcIds:
     if max(uid, euid) > _ID_MAX:
         raise ProcError("no users in a status of /proc")
     return ProcIds(uid=uid, euid=euid)
+
+
+def parse_login(data: bytes) -> int | None:
+    """Read /proc/PID/loginuid: who logged in, whatever became of him; None where nobody did.
+
+    Raises:
+        ProcError: these are not its bytes.
+    """
+    if not data.isdigit() or len(data) > _ID_DIGITS_MAX or int(data) > _ID_MAX:
+        raise ProcError("not a login of /proc")
+    return None if int(data) == _ID_MAX else int(data)
 
 
 def parse_arguments(data: bytes, bytes_max: int) -> tuple[str, ...]:

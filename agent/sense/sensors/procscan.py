@@ -53,15 +53,16 @@ class ProcessScan:
             if stat is not None and (stat.start, stat.name) == (known.start, known.name):
                 self._alive.append(pid)
                 return None
-        sight = self._reader.read(pid, with_image=True)
+        sight = self._reader.read(pid, with_image=True, with_script=True)
         if sight is None:
             return None
         self._alive.append(pid)
         if self._is_news(sight):
             return sight
         self._family.remember(sight.process)
-        if sight.image is not None:
-            sight.image.close()
+        for held in (sight.image, sight.script):
+            if held is not None:
+                held.close()
         return None
 
     def _is_news(self, sight: Sight) -> bool:

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from agent.hostroot import HostFileMissing, HostRoot
 from agent.hosttext import CUT
 from agent.sense.sensors import identity
-from agent.sense.sensors.identity import Birth, ProcessReader
+from agent.sense.sensors.identity import Birth, Hint, ProcessReader
 from agent.sense.sensors.procfs import NS_PER_TICK
 from proto.model import Process, User
 from runtime.clock import SystemClock
@@ -134,15 +134,15 @@ def test_one_who_started_after_the_event_only_inherited_the_number(tmp_path: Pat
     a_process_dir(tmp_path, 7, stat=a_stat(7, start=500))
     reader = ProcessReader(HostRoot(tmp_path), FakeClock(), argv_bytes_max=4096)
 
-    assert reader.read(7, before=400 * NS_PER_TICK) is None
-    assert reader.read(7, before=500 * NS_PER_TICK) is not None
+    assert reader.read(7, hint=Hint(before=400 * NS_PER_TICK)) is None
+    assert reader.read(7, hint=Hint(before=500 * NS_PER_TICK)) is not None
 
 
 def test_what_ended_while_it_was_read_keeps_what_the_fork_told(tmp_path: Path) -> None:
     (a_process_dir(tmp_path, 7, cmdline="sh\0-c\0id\0") / "stat").unlink()
     reader = ProcessReader(HostRoot(tmp_path), FakeClock(), argv_bytes_max=4096)
 
-    sight = reader.read(7, birth=Birth(ppid=3, start=42))
+    sight = reader.read(7, hint=Hint(Birth(ppid=3, start=42)))
 
     assert sight is not None
     assert (sight.process.ppid, sight.process.start) == (3, 42)
@@ -255,7 +255,7 @@ def test_a_program_that_never_was_a_file_is_said(tmp_path: Path) -> None:
         assert sight.image is not None
         sight.image.close()
         seen = sight.process
-        if seen.argv[:1] == ("sleep",):
+        if seen.exe != os.path.realpath(sys.executable) and seen.argv[:1] == ("sleep",):
             break
 
     child.kill()
@@ -272,7 +272,7 @@ def test_reading_leaves_no_descriptor_open() -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     for pid in (*reader.proc.pids(), 1 << 22):
-        sight = reader.read(pid, with_image=True, before=0)
+        sight = reader.read(pid, with_image=True, hint=Hint(before=0))
         assert sight is None
     for pid in reader.proc.pids():
         if (sight := reader.read(pid, with_image=True)) and sight.image:

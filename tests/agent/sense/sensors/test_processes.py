@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct
 
 from agent.hostroot import HostRoot
 from agent.sense.ports import Sighting
-from agent.sense.sensors import hashqueue, identity, imagehash
+from agent.sense.sensors import hashqueue, identity, imagehash, procintake
 from agent.sense.sensors.processes import ProcessSensor, ProcessSettings, snapshot
 from proto.model import (
     DropReason,
@@ -23,7 +23,7 @@ from proto.model import (
     Process,
 )
 from runtime.clock import NS_PER_S, SystemClock
-from tests.agent.sense.sensors.driving import drain, drops_of
+from tests.agent.sense.sensors.driving import drain, drops_of, no_more_descriptors
 from tests.agent.sense.sensors.hosts import a_golden_host
 from tests.fakes.clock import FakeClock
 
@@ -59,13 +59,28 @@ def a_sensor(host: HostRoot | None = None, **settings: object) -> ProcessSensor:
     return sensor
 
 
-@pytest.fixture
-def sensor() -> Iterator[ProcessSensor]:
-    """A sensor with events, past its first pass."""
-    made = a_sensor()
-    if not made.descriptors():
-        pytest.skip(f"no process events here: {made.health().reason}")
+def on_rung(rung: str, **settings: object) -> ProcessSensor:
+    """A sensor on this rung, past its first pass."""
+    made = a_sensor(None, fanotify=rung == "fanotify", **settings)
+    if made.health().rung != rung:
+        made.stop()
+        pytest.skip(f"no rung {rung} here: {made.health().reason}")
     drain(made, CLOCK)
+    return made
+
+
+@pytest.fixture(params=["procconn", "fanotify"])
+def sensor(request: pytest.FixtureRequest) -> Iterator[ProcessSensor]:
+    """A sensor with events, past its first pass."""
+    made = on_rung(request.param)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def by_fanotify() -> Iterator[ProcessSensor]:
+    """A sensor that is told of the files too, past its first pass."""
+    made = on_rung("fanotify")
     yield made
     made.stop()
 
@@ -126,7 +141,7 @@ def test_an_exec_is_told_with_all_that_names_it(sensor: ProcessSensor, tmp_path:
     assert found.fact.ancestry[0].pid == os.getpid()
     assert found.fact.event_precision is Precision.EXACT
     assert before <= found.fact.event_time <= found.fact.observed_at
-    assert found.fact.source.rung == "procconn"
+    assert found.fact.source.rung == sensor.health().rung
 
 
 def test_start_times_agree_between_events_and_proc(sensor: ProcessSensor, tmp_path: Path) -> None:
@@ -159,11 +174,9 @@ def test_every_one_of_many_short_lived_processes_is_told(sensor: ProcessSensor) 
     assert all(found.fact.ancestry[0].pid == shell.pid for found in children)
 
 
-def test_lost_events_are_declared_and_made_good_at_once(tmp_path: Path) -> None:
-    sensor = a_sensor(receive_buffer_bytes=2304)
-    if not sensor.descriptors():
-        pytest.skip(f"no process events here: {sensor.health().reason}")
-    drain(sensor, CLOCK)
+@pytest.mark.parametrize("rung", ["procconn", "fanotify"])
+def test_lost_events_are_declared_and_made_good_at_once(rung: str, tmp_path: Path) -> None:
+    sensor = on_rung(rung, receive_buffer_bytes=2304)
 
     for _ in range(60):
         subprocess.run(["/bin/true"], check=True)
@@ -236,10 +249,7 @@ def test_an_image_above_the_limit_is_told_unhashed(tmp_path: Path) -> None:
 
 
 def test_more_new_images_than_can_be_held_are_declared(tmp_path: Path) -> None:
-    sensor = a_sensor(images_held_max=1)
-    if not sensor.descriptors():
-        pytest.skip(f"no process events here: {sensor.health().reason}")
-    drain(sensor, CLOCK)
+    sensor = on_rung("procconn", images_held_max=1)
 
     children = [
         subprocess.Popen([a_program(tmp_path, f"sleeper{number}"), "30"]) for number in range(3)
@@ -268,10 +278,325 @@ def test_health_says_what_is_not_seen(sensor: ProcessSensor) -> None:
     health = sensor.health()
 
     privileged = os.geteuid() == 0
-    assert health.rung == "procconn"
+    assert health.rung in {"procconn", "fanotify"}
     assert health.state is (HealthState.OK if privileged else HealthState.DEGRADED)
     assert ("other users" in health.reason) is not privileged
     assert health.last_success > 0
+
+
+# ------------------------------------------------------------------------ files that are executed
+
+
+def told_by(sensor: ProcessSensor, done: Callable[[], bool]) -> list[Sighting]:
+    """Poll as the loop does until something is over and all of it has been told."""
+    told: list[Sighting] = []
+    is_over = False
+    while not is_over:
+        is_over = done()
+        wait(sensor.descriptors(), 0.05)
+        told += drain(sensor, CLOCK)
+    return told
+
+
+def execs_of(told: list[Sighting], parent: int) -> list[Process]:
+    return [
+        found.process
+        for found in seen(told)
+        if found.kind is ObservationKind.PROCESS_EXEC and found.process.ppid == parent
+    ]
+
+
+@pytest.mark.root
+def test_the_digest_of_every_short_lived_process_is_known(by_fanotify: ProcessSensor) -> None:
+    loop = "i=0; while [ $i -lt 300 ]; do /bin/true; i=$((i+1)); done"
+    shell = subprocess.Popen(["/bin/sh", "-c", loop])
+
+    told = told_by(by_fanotify, lambda: shell.poll() is not None)
+
+    true = hashlib.sha256(Path("/bin/true").read_bytes()).digest()
+    processes = execs_of(told, shell.pid)
+    assert not drops_of(told)
+    assert len(processes) == 300
+    assert {process.sha256 for process in processes} == {true}
+    assert {process.exe for process in processes} == {os.path.realpath("/bin/true")}
+    assert by_fanotify.known.execs >= 300
+
+
+@pytest.mark.root
+def test_each_of_many_new_programs_has_its_own_digest(tmp_path: Path) -> None:
+    sensor = on_rung("fanotify", images_held_max=8)
+    programs = [a_program(tmp_path, f"program{number}") for number in range(40)]
+    children = [subprocess.Popen([program, "0"]) for program in programs]
+    for child in children:
+        child.wait()
+
+    told = told_by(sensor, lambda: True)
+
+    sensor.stop()
+    digests = {process.exe: process.sha256 for process in execs_of(told, os.getpid())}
+    assert digests == {
+        str(program): hashlib.sha256(program.read_bytes()).digest() for program in programs
+    }
+    assert not drops_of(told)
+
+
+@pytest.mark.root
+def test_an_exec_that_fails_is_told_with_what_was_to_be_run(
+    by_fanotify: ProcessSensor, tmp_path: Path
+) -> None:
+    program = tmp_path / "wrong"
+    data = bytearray(Path("/bin/true").read_bytes())
+    data[18:20] = b"\xff\xff"  # a machine that does not exist
+    program.write_bytes(data)
+    program.chmod(0o755)
+    ends = time.monotonic() + 1.3
+
+    with pytest.raises(OSError, match="Exec format error"):
+        subprocess.Popen([program])
+    told = told_by(by_fanotify, lambda: time.monotonic() > ends)
+
+    [failed] = [
+        found
+        for found in seen(told)
+        if found.kind is ObservationKind.PROCESS_EXEC_FAILED and found.process.exe == str(program)
+    ]
+    assert failed.process.sha256 == hashlib.sha256(data).digest()
+    assert failed.process.caveats == (procintake.FAILED,)
+    assert failed.process.argv == ()
+
+
+@pytest.mark.root
+def test_a_script_is_told_with_its_interpreter_and_both_digests(
+    by_fanotify: ProcessSensor, tmp_path: Path
+) -> None:
+    script = tmp_path / "job"
+    script.write_text("#!/bin/sh\nexit 0\n")
+    script.chmod(0o755)
+    child = subprocess.Popen([script])
+    child.wait()
+
+    [process] = execs_of(told_by(by_fanotify, lambda: True), os.getpid())
+
+    shell = Path(os.path.realpath("/bin/sh"))
+    assert (process.exe, process.script) == (str(shell), str(script))
+    assert process.sha256 == hashlib.sha256(shell.read_bytes()).digest()
+    assert process.script_sha256 == hashlib.sha256(script.read_bytes()).digest()
+    assert hashqueue.RACY in process.caveats
+
+
+def test_what_an_interpreter_is_told_to_run_is_its_script(
+    sensor: ProcessSensor, tmp_path: Path
+) -> None:
+    (tmp_path / "job.py").write_text("import time\ntime.sleep(30)\n")
+    child = subprocess.Popen([sys.executable, "-u", "job.py"], cwd=tmp_path)
+
+    found = until(sensor, ObservationKind.PROCESS_EXEC, child.pid)
+
+    stopped(child)
+    assert found.process.script == str(tmp_path / "job.py")
+    data = (tmp_path / "job.py").read_bytes()
+    assert found.process.script_sha256 == hashlib.sha256(data).digest()
+    assert hashqueue.RACY in found.process.caveats
+
+
+@pytest.mark.root
+def test_a_program_that_never_was_a_file_is_read_from_the_process(
+    by_fanotify: ProcessSensor,
+) -> None:
+    script = (
+        "import os\n"
+        "fd = os.memfd_create('quiet')\n"
+        "os.write(fd, open('/bin/sleep', 'rb').read())\n"
+        "os.execve(fd, ['sleep', '30'], {})\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script])
+    until(by_fanotify, ObservationKind.PROCESS_EXEC, child.pid)
+
+    found = until(by_fanotify, ObservationKind.PROCESS_EXEC, child.pid)
+
+    stopped(child)
+    assert found.process.exe == "/memfd:quiet"
+    assert identity.MEMFD in found.process.caveats
+    assert found.process.sha256 == hashlib.sha256(Path("/bin/sleep").read_bytes()).digest()
+
+
+@pytest.mark.root
+def test_a_program_that_deletes_itself_is_hashed_and_the_change_is_said(
+    by_fanotify: ProcessSensor, tmp_path: Path
+) -> None:
+    program = a_program(tmp_path)
+    data = program.read_bytes()
+    child = subprocess.Popen([program, "30"])
+    time.sleep(0.05)  # file systems tell time in ticks
+    program.unlink()
+
+    found = until(by_fanotify, ObservationKind.PROCESS_EXEC, child.pid)
+
+    stopped(child)
+    assert found.process.sha256 == hashlib.sha256(data).digest()
+    assert {identity.DELETED, imagehash.CHANGED} <= set(found.process.caveats)
+
+
+@pytest.mark.root
+def test_above_the_limit_reads_are_put_together_and_that_is_said() -> None:
+    sensor = on_rung("fanotify", coalesce_above_per_s=20)
+    loop = "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done"
+    shell = subprocess.Popen(["/bin/sh", "-c", loop])
+
+    told = told_by(sensor, lambda: shell.poll() is not None)
+    health, waits = sensor.health(), list(sensor.descriptors())
+    due = sensor.due()
+    time.sleep(0.05)
+    told += drain(sensor, CLOCK)
+
+    sensor.stop()
+    assert health.state is HealthState.DEGRADED
+    assert "coalescing" in health.reason
+    assert waits == []
+    assert due is not None
+    assert len(execs_of(told, shell.pid)) == 200
+
+
+@pytest.mark.root
+def test_without_descriptors_nothing_is_lost_unsaid_and_all_comes_back(tmp_path: Path) -> None:
+    sensor = on_rung("fanotify")
+    program = a_program(tmp_path)
+    children = [subprocess.Popen([program, "0"]) for _ in range(5)]
+    for child in children:
+        child.wait()
+
+    with no_more_descriptors():
+        first = list(sensor.poll(CLOCK.boot_ns() + NS_PER_S))
+        starved = sensor.health()
+        retry = sensor.due()
+    time.sleep(0.25)
+    told = first + told_by(sensor, lambda: True)
+
+    sensor.stop()
+    digest = hashlib.sha256(program.read_bytes()).digest()
+    assert starved.state is HealthState.DEGRADED
+    assert "no descriptors left" in starved.reason
+    assert retry is not None
+    assert [process.sha256 for process in execs_of(told, os.getpid())] == [digest] * 5
+    assert sensor.health().reason != starved.reason
+
+
+IN_OWN_MOUNTS = """
+import os, subprocess, sys
+from pathlib import Path
+from agent.hostroot import HostRoot
+from agent.privileges import keep_only
+from agent.sense.sensors.processes import ProcessSensor, ProcessSettings
+from proto.model import Observation, ObservationKind
+from runtime.clock import SystemClock
+
+FOLDER = Path(sys.argv[1])
+CLOCK = SystemClock()
+
+def mount(*words):
+    subprocess.run(["mount", *words], check=True)
+
+def program(folder):
+    path = folder / "program"
+    path.write_bytes(Path("/bin/true").read_bytes() + os.urandom(8))
+    path.chmod(0o755)
+    return path
+
+def told_of(path):
+    subprocess.run([path], check=True)
+    found = []
+    for _ in range(50):
+        found += sensor.poll(CLOCK.boot_ns() + 1_000_000_000)
+        due = sensor.due()
+        if due is None or due > CLOCK.boot_ns():
+            break
+    return [
+        fact.subject.value
+        for fact in found
+        if isinstance(fact, Observation) and fact.kind is ObservationKind.PROCESS_EXEC
+        and fact.subject.value.exe == str(path)
+    ]
+
+sensor = ProcessSensor(ProcessSettings(audit=False), HostRoot(), CLOCK)
+"""
+
+
+def in_own_mounts(script: str, folder: Path) -> list[str]:
+    done = subprocess.run(
+        ["unshare", "--mount", sys.executable, "-c", IN_OWN_MOUNTS + script, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare:" in done.stderr or "mount:" in done.stderr or "SKIP" in done.stdout:
+        pytest.skip(f"needs the right to mount: {done.stderr.strip()[-200:]} {done.stdout}")
+    assert not done.stderr, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.root
+def test_a_file_system_mounted_later_is_watched_too(tmp_path: Path) -> None:
+    script = (
+        "sensor.start(b'')\n"
+        "if sensor.health().rung != 'fanotify': print('SKIP')\n"
+        "sensor.poll(1 << 62)\n"
+        "mount('-t', 'tmpfs', 'none', str(FOLDER))\n"
+        "sensor.poll(1 << 62)\n"
+        "[process] = told_of(program(FOLDER))\n"
+        "print(len(process.sha256), process.caveats)\n"
+    )
+
+    told = in_own_mounts(script, tmp_path)
+
+    assert told[0].startswith("32 ")
+    assert "unhashed" not in told[0]
+
+
+@pytest.mark.root
+def test_an_overlay_tells_its_own_path_and_the_container_even_when_all_is_over(
+    tmp_path: Path,
+) -> None:
+    number = "5e" * 32
+    script = (
+        f"root = FOLDER / '{number}' / 'rootfs'\n"
+        "for name in ('lower', 'upper', 'work'): (FOLDER / name).mkdir()\n"
+        "root.mkdir(parents=True)\n"
+        "program(FOLDER / 'lower')\n"
+        "layers = f'lowerdir={FOLDER}/lower,upperdir={FOLDER}/upper,workdir={FOLDER}/work'\n"
+        "mount('-t', 'overlay', 'overlay', '-o', layers, str(root))\n"
+        "sensor.start(b'')\n"
+        "if sensor.health().rung != 'fanotify': print('SKIP')\n"
+        "sensor.poll(1 << 62)\n"
+        "[process] = told_of(root / 'program')\n"
+        "print(len(process.sha256), process.container)\n"
+    )
+
+    assert in_own_mounts(script, tmp_path) == [f"32 {number}"]
+
+
+@pytest.mark.root
+def test_once_open_the_sources_outlive_every_capability_and_new_mounts_are_said_to_be_missed(
+    tmp_path: Path,
+) -> None:
+    script = (
+        "sensor.start(b'')\n"
+        "if sensor.health().rung != 'fanotify': print('SKIP')\n"
+        "sensor.poll(1 << 62)\n"
+        "other = subprocess.Popen(['sh'], stdin=subprocess.PIPE)\n"
+        "keep_only(())\n"
+        "[process] = told_of(program(FOLDER))\n"
+        "print(len(process.sha256))\n"
+        "other.communicate(f'mount -t tmpfs none {FOLDER}'.encode())\n"
+        "sensor.poll(1 << 62)\n"
+        "health = sensor.health()\n"
+        "print(health.state.value, health.reason)\n"
+    )
+
+    first, second = in_own_mounts(script, tmp_path)
+
+    assert first == "32"
+    assert second.startswith("degraded /")
+    assert second.count("needs CAP_SYS_ADMIN") == 1
 
 
 @pytest.mark.root
@@ -362,7 +687,7 @@ def test_without_events_passes_remain_and_that_is_said(tmp_path: Path) -> None:
 
     told = seen(drain(sensor, clock))
 
-    assert sensor.descriptors() == ()
+    assert list(sensor.descriptors()) == []
     assert (sensor.health().rung, sensor.health().state) == ("poll", HealthState.DEGRADED)
     assert [found.process.pid for found in told] == [1, 2, 812, 850, 857, 900, 901, 902, 1200, 1300]
     assert told[0].fact.source.coverage == (

@@ -7,9 +7,10 @@ from agent.sense.sensors.hashqueue import HashQueue, Seen
 from agent.sense.sensors.identity import GONE, ProcessReader, Sight
 from agent.sense.sensors.imagehash import ImageHashes
 from agent.sense.sensors.losses import Losses
+from agent.sense.sensors.overlays import Overlays
 from agent.sense.sensors.procevents import Ack, Event, Exec, Exit, Fork, Lost
 from agent.sense.sensors.procfs import NS_PER_TICK
-from agent.sense.sensors.procintake import ProcessIntake
+from agent.sense.sensors.procintake import INHERITED, UNHASHED, Means, ProcessIntake
 from proto.model import DropReason, ObservationKind, Precision, Process
 from tests.agent.sense.sensors.hosts import a_process_dir, a_stat
 from tests.fakes.clock import FakeClock
@@ -25,9 +26,9 @@ class AnIntake:
         self.family = Family(64)
         self.losses = Losses("processes", self.clock)
         hashes = ImageHashes(self.clock, size_bytes_max=1, entries_max=16)
-        self.queue = HashQueue(hashes, 8)
         reader = ProcessReader(HostRoot(root), self.clock, argv_bytes_max=4096)
-        self.intake = ProcessIntake(reader, self.family, self.queue, self.losses)
+        self.queue = HashQueue(hashes, 8, self.clock, reader.runs)
+        self.intake = ProcessIntake(Means(reader, self.family, self.queue, self.losses, Overlays()))
 
     def take(self, *events: Event) -> list[Seen]:
         self.intake.take(events, self.clock)
@@ -56,7 +57,8 @@ def test_an_exec_that_is_over_is_told_by_its_fork(tmp_path: Path) -> None:
 
     [seen] = host.take(Fork(pid=7, ppid=3, at=at), Exec(pid=7, at=at))
 
-    assert seen.process.caveats == (GONE,)
+    assert seen.process.caveats == (GONE, UNHASHED, INHERITED)
+    assert seen.process.session == 1
     assert seen.process.start == host.clock.boot // NS_PER_TICK * NS_PER_TICK
     assert [parent.argv for parent in seen.ancestry] == [("sh",)]
 
