@@ -80,6 +80,22 @@ call()
 """
 
 
+WITHIN_A_UNIT = """
+import os, sys
+from agent.seccomp import CALLS, SeccompUnavailable, install
+try:
+    install(CALLS)  # as a unit does: everything, but not the newer call that installs a filter
+except SeccompUnavailable:
+    sys.exit(77)
+install(sys.argv[1].split())
+try:
+    os.open("/etc/passwd", os.O_RDONLY)
+except PermissionError:
+    os.write(1, b"refused")
+os._exit(0)
+"""
+
+
 def child(text: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", text, *words],
@@ -125,6 +141,14 @@ def test_a_call_of_another_architecture_ends_the_process() -> None:
         pytest.skip("no calls of 32 bits, no memory to run, or no seccomp here")
 
     assert done.returncode == -31, done.stderr  # SIGSYS
+
+
+def test_within_the_filter_of_a_unit_a_second_one_is_installed_all_the_same() -> None:
+    done = child(WITHIN_A_UNIT, " ".join(NEEDED))
+    if done.returncode == 77:
+        pytest.skip("no seccomp here")
+
+    assert done.stdout == "refused", done.stderr
 
 
 def verdict(code: bytes, architecture: int, number: int, third: int = 0) -> int:
