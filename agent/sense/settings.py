@@ -17,6 +17,7 @@ from agent.sense.sensors.host import HostSettings
 from agent.sense.sensors.packages import PackageSettings
 from agent.sense.sensors.processes import ProcessSettings
 from agent.sense.sensors.sockets import SocketSettings
+from agent.sense.tables.table import TableSettings
 
 
 class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,5 +59,6 @@ class SenseSettings(Struct, frozen=True, forbid_unknown_fields=True):
     redaction: RedactionSettings = RedactionSettings()
     sensors: SensorSettings = SensorSettings()
     content: ContentSettings = ContentSettings()
+    tables: TableSettings = TableSettings()
     floods: FloodSettings = FloodSettings()
     budget: BudgetSettings = BudgetSettings()

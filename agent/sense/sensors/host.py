@@ -23,7 +23,9 @@ _STATE_BYTES_MAX: Final = 16 * 1024 * 1024
 class HostSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How often the host is looked at."""
 
+    # A container that lives for less may go unseen.
     containers_interval_s: Annotated[int, Meta(ge=10, le=86_400)] = 60
+    # Few of them change while a host runs.
     facts_interval_s: Annotated[int, Meta(ge=60, le=86_400)] = 3600
     full: FullSettings = FullSettings()
 

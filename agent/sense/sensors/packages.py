@@ -92,7 +92,7 @@ def packages_of(
     for listing in listings(settings, host):
         try:
             listing.look()
-            listed = _all_of(listing)
+            listed = all_of(listing)
         except Unread as error:
             if error.is_absent:
                 absent[listing.name] = error.message
@@ -114,7 +114,12 @@ def package_rows(host: HostRoot) -> Iterator[dict[str, object]]:
         yield msgspec.structs.asdict(package)
 
 
-def _all_of(listing: Listing) -> Listed:
+def all_of(listing: Listing) -> Listed:
+    """Return what a listing reads, at once.
+
+    Raises:
+        Unread: it cannot be had.
+    """
     steps = listing.read()
     while True:
         try:

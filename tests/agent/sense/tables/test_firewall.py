@@ -1,0 +1,119 @@
+"""A chain's digest moves when a rule does, and not when a packet passes."""
+
+import struct
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.hostroot import HostRoot
+from agent.sense.tables import firewall
+from agent.sense.tables.live import is_network_of
+from tests.agent.sense.tables.test_netlink import an_attribute
+from tests.agent.sense.tables.views import looking_at, shown, write
+
+NESTED = 0x8000
+
+
+def be(value: int) -> bytes:
+    return struct.pack(">i", value)
+
+
+def a_chain(family: int = 2, *, is_base: bool = True) -> bytes:
+    hook = an_attribute(1, be(1)) + an_attribute(2, be(-5))
+    base = an_attribute(4 | NESTED, hook) + an_attribute(5, be(0)) + an_attribute(7, b"filter\0")
+    named = an_attribute(1, b"t\0") + an_attribute(3, b"in\0")
+    return bytes([family, 0, 0, 0]) + named + (base if is_base else b"")
+
+
+def a_rule(*expressions: tuple[bytes, bytes], handle: int = 1) -> bytes:
+    listed = b"".join(
+        an_attribute(1 | NESTED, an_attribute(1, name + b"\0") + an_attribute(2 | NESTED, data))
+        for name, data in expressions
+    )
+    return (
+        b"\2\0\0\0"
+        + an_attribute(1, b"t\0")
+        + an_attribute(2, b"in\0")
+        + an_attribute(3, struct.pack(">Q", handle))
+        + an_attribute(4 | NESTED, listed)
+    )
+
+
+def test_a_base_chain_has_hook_priority_and_policy_and_others_have_none() -> None:
+    base, other = firewall.parse_chain(a_chain()), firewall.parse_chain(a_chain(is_base=False))
+
+    assert base == {
+        "kind": "nf_tables",
+        "family": "ip",
+        "table": "t",
+        "chain": "in",
+        "type": "filter",
+        "hook": "input",
+        "priority": -5,
+        "policy": "drop",
+    }
+    assert other is not None
+    assert (other["hook"], other["policy"]) == (None, None)
+
+
+@pytest.mark.parametrize(("family", "hook"), [(5, "egress"), (3, "output"), (10, "input")])
+def test_a_hook_is_named_as_its_family_names_it(family: int, hook: str) -> None:
+    row = firewall.parse_chain(a_chain(family))
+
+    assert row is not None
+    assert row["hook"] == hook
+
+
+def test_counters_and_handles_are_no_part_of_a_rule_and_everything_else_is() -> None:
+    quiet = firewall.parse_rule(a_rule((b"counter", b"0000"), (b"cmp", b"abcd"), handle=1))
+    busy = firewall.parse_rule(a_rule((b"counter", b"9999"), (b"cmp", b"abcd"), handle=9))
+    other = firewall.parse_rule(a_rule((b"counter", b"0000"), (b"cmp", b"abce")))
+
+    assert quiet is not None
+    assert quiet == busy
+    assert other is not None
+    assert (quiet[0], quiet[1] == other[1]) == (("ip", "t", "in"), False)
+
+
+def test_tables_of_old_iptables_are_named_and_said_not_to_be_read(tmp_path: Path) -> None:
+    looking = looking_at(write(tmp_path, {"proc/self/net/ip_tables_names": "nat\nfilter\n"}))
+
+    rows = list(firewall.legacy_rows(looking))
+
+    assert [(row["kind"], row["family"], row["table"]) for row in rows] == [
+        ("iptables", "ip", "nat"),
+        ("iptables", "ip", "filter"),
+    ]
+    assert len(looking.problems) == 1
+
+
+def test_a_chain_comes_with_the_number_and_a_digest_of_its_rules() -> None:
+    chains = [(0xA03, a_chain()), (3, b"")]
+    rules = [(0xA06, a_rule((b"cmp", value))) for value in (b"abcd", b"efgh")]
+
+    (row,) = firewall.chain_rows(chains, rules)
+    (turned,) = firewall.chain_rows(chains, rules[::-1])
+    (none,) = firewall.chain_rows(chains, [])
+
+    assert (row["rules"], none["rules"]) == (2, 0)
+    assert len({row["sha256"], turned["sha256"], none["sha256"]}) == 3
+
+
+def test_this_host_is_read_or_said_not_to_be() -> None:
+    if not is_network_of(HostRoot("/")):
+        pytest.skip("our network is not the host's")
+    looking = looking_at(Path("/"))
+
+    rows = shown(firewall.TABLE, looking)
+
+    assert rows or looking.problems or rows == []
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_chain_and_a_rule_or_none(data: bytes) -> None:
+    for body in (data, a_chain()[:4] + data, a_rule((b"cmp", data))):
+        chain = firewall.parse_chain(body)
+        assert chain is None or set(chain) <= set(firewall.TABLE.columns)
+        firewall.parse_rule(body)
