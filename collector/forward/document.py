@@ -21,6 +21,7 @@ from proto.model import (
     Freshness,
     Health,
     Incident,
+    Persistence,
     Process,
     Thing,
 )
@@ -208,19 +209,22 @@ def _thing(thing: Thing) -> Plain:
         case Process():
             plain["boot_id"] = thing.boot_id.hex()
             plain["start"] = seconds(thing.start)
-            _hash(plain, thing)
+            _hashes(plain, "sha256", "script_sha256")
         case File():
             _times(plain, ("changed",))
-            _hash(plain, thing)
+            _hashes(plain, "sha256")
+        case Persistence():
+            _hashes(plain, "sha256")
         case _:
             pass
     return plain
 
 
-def _hash(plain: Plain, thing: Process | File) -> None:
-    if isinstance(thing.sha256, bytes):
-        plain["sha256"] = thing.sha256.hex()
-    if not thing.caveats:
+def _hashes(plain: Plain, *names: str) -> None:
+    for name in names:
+        if isinstance(plain.get(name), bytes):
+            plain[name] = plain[name].hex()
+    if not plain["caveats"]:
         del plain["caveats"]
 
 
