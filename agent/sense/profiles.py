@@ -86,6 +86,7 @@ REACH: Final[Mapping[str, Reach]] = MappingProxyType(
             "fanotify marks on whole file systems, with who changed it, and the sweep",
         ),
         "authlog": Reach("logs that its groups may read", "all logs", _SAME),
+        "logs": Reach("logs that its groups may read", "all logs", _SAME),
         "packages": Reach("all of it", _SAME, _SAME),
         "host": Reach("all but serial numbers, which root alone may read", "all of it", _SAME),
         "posture": Reach("checks whose files anybody may read, others unknown", "all", _SAME),
@@ -156,6 +157,7 @@ WIDENS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "sockets": ("sys_ptrace",),
         "files": ("dac_read_search", "sys_admin"),
         "authlog": ("dac_read_search",),
+        "logs": ("dac_read_search",),
         "posture": ("dac_read_search",),
     }
 )

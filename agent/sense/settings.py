@@ -14,6 +14,7 @@ from agent.sense.redact import RedactionSettings
 from agent.sense.sensors.authlog import AuthLogSettings
 from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.host import HostSettings
+from agent.sense.sensors.logs import LogsSettings
 from agent.sense.sensors.packages import PackageSettings
 from agent.sense.sensors.processes import ProcessSettings
 from agent.sense.sensors.sockets import SocketSettings
@@ -29,6 +30,7 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
         "sockets",
         "files",
         "authlog",
+        "logs",
         "packages",
         "host",
         "posture",
@@ -37,6 +39,7 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     sockets: SocketSettings = SocketSettings()
     files: FileSettings = FileSettings()
     authlog: AuthLogSettings = AuthLogSettings()
+    logs: LogsSettings = LogsSettings()
     packages: PackageSettings = PackageSettings()
     host: HostSettings = HostSettings()
     posture: PostureSettings = PostureSettings()

@@ -10,25 +10,22 @@ A failed login's user name is what somebody typed, at times a password: it leave
 `Login.user` only, where redaction finds it, and never in a raw line.
 """
 
-import io
-import struct
 from collections.abc import Iterable, Sequence
 from datetime import UTC, tzinfo
 from typing import Annotated, Final
-from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
-from agent.hostroot import HostFileError, HostRoot
+from agent.hostroot import HostRoot
 from agent.sense.ports import SensorHealth, SensorSpec, Sighting
 from agent.sense.sensors import syslogline
 from agent.sense.sensors.logfile import Line
 from agent.sense.sensors.loginwatch import PER_LINE_MAX, LoginSettings, LoginWatch
 from agent.sense.sensors.logset import LogPath, LogSet, Reading, decode_cursor, encode_cursor
+from agent.sense.sensors.logzone import AUTH_LOGS, zone_of
 from proto.model import Observation
 from runtime.clock import Clock
 
-_ZONE_BYTES_MAX: Final = 64 * 1024
 _LOGINS: Final = "logins"  # in the cursor, beside paths, which begin otherwise
 
 
@@ -36,10 +33,7 @@ class AuthLogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Which logs tell of logins."""
 
     # Debian's and Red Hat's; one that does not exist is waited for.
-    paths: Annotated[tuple[LogPath, ...], Meta(max_length=16)] = (
-        "/var/log/auth.log",
-        "/var/log/secure",
-    )
+    paths: Annotated[tuple[LogPath, ...], Meta(max_length=16)] = AUTH_LOGS
     # At the very first start a log's end is read too: an attack may be going on already.
     history_bytes_max: Annotated[int, Meta(ge=0, le=1 << 30)] = 1024 * 1024
     logins: LoginSettings = LoginSettings()
@@ -126,11 +120,3 @@ class AuthLogSensor:
             return ()
         stamped = syslogline.time_of(parsed, self._clock.wall_ns(), self._zone)
         return self._logins.read(parsed.program, parsed.message, stamped)
-
-
-def zone_of(host: HostRoot) -> tzinfo:
-    """Return the host's time zone; UTC where it has none that can be read."""
-    try:
-        return ZoneInfo.from_file(io.BytesIO(host.read_bytes("/etc/localtime", _ZONE_BYTES_MAX)))
-    except (HostFileError, ValueError, struct.error, IndexError, EOFError):
-        return UTC

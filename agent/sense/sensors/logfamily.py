@@ -48,14 +48,19 @@ def open_rotated(host: HostRoot, path: bytes) -> list[LogFile]:
     return files
 
 
-def compressed_since(host: HostRoot, path: bytes, written: int) -> set[int]:
-    """Return when compressed brothers were last written to, of those after a time.
-
-    Compressing keeps the time of what was compressed.
-    """
+def compressed(host: HostRoot, path: bytes) -> set[int]:
+    """Return when the compressed brothers were last written to: compressing keeps that time."""
     directory, _, name = path.rpartition(b"/")
     found = _brothers(host, directory or b"/", name)
-    return {at for _, at, is_compressed in found if is_compressed and at > written}
+    return {at for _, at, is_compressed in found if is_compressed}
+
+
+def is_rotated_name(name: str, of: str) -> bool:
+    """Tell whether a name is that of a rotated brother of another, compressed or not."""
+    raw, log = os.fsencode(name), os.fsencode(of)
+    for ending in _COMPRESSED:
+        raw = raw.removesuffix(ending)
+    return raw.startswith(log) and _ROTATED.fullmatch(raw[len(log) :]) is not None
 
 
 def _names(host: HostRoot, directory: bytes, name: bytes) -> list[bytes]:

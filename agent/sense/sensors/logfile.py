@@ -153,6 +153,15 @@ class LogFile:
         if size > count:
             self._offset, self._is_skipping = size - count - 1, True
 
+    def skip_all(self) -> None:
+        """Take all that is in it for read."""
+        self._forget_chunk()
+        with contextlib.suppress(OSError):  # reading on will say so
+            self._offset = os.fstat(self.fd).st_size
+            count = min(self._offset, LAST_BYTES_MAX)
+            self._before = os.pread(self.fd, count, self._offset - count)
+        self._is_skipping = not self._before.endswith(b"\n")
+
     def is_rewritten(self) -> bool:
         """Tell whether the file has been cut short, or is not what we have read any more.
 

@@ -28,6 +28,7 @@ _QUIET_NS: Final = 60 * NS_PER_S
 _POLL_NS: Final = 5 * NS_PER_S
 _LINES_MAX: Final = 256
 _GAPS_ROOM: Final = 32
+_ALL: Final = 1 << 62
 
 _cursor_encoder = msgspec.msgpack.Encoder()
 _cursor_decoder = msgspec.msgpack.Decoder(
@@ -90,9 +91,9 @@ class LogSet:
         for path in wanted:
             if path in self._tails:
                 continue
-            tail = self._tails[path] = Tail(self._host, path, self._history_bytes_max)
-            cursor = _NEW if cursors is None else cursors.get(path, b"")
-            tail.start(cursor, self._clock.boot_ns())
+            history = _ALL if cursors is None else self._history_bytes_max
+            tail = self._tails[path] = Tail(self._host, path, history)
+            tail.start((cursors or {}).get(path, b""), self._clock.boot_ns())
         self._watch.set_paths(self._tails)
         self._watch_files()
 
@@ -145,11 +146,6 @@ class LogSet:
         self._due = self._next_due() if is_at_end else 0
         return out
 
-    def wait(self, until: int) -> None:
-        """Put off what is left to read, so that a flood does not take all of a processor."""
-        if self._due == 0:
-            self._due = until
-
     # ------------------------------------------------------------------------- health
 
     @property
@@ -170,7 +166,9 @@ class LogSet:
         if not self.is_started:
             return HealthState.BLIND, "not started"
         if len(problems) == len(self._tails):
-            return HealthState.BLIND, "; ".join(said) or "no such log here"
+            only_missing = all(problem == Tail.MISSING for problem in problems.values())
+            here = "no such log here" if only_missing else ""
+            return HealthState.BLIND, "; ".join(filter(None, [here, *said]))
         is_refused = any(problem != Tail.MISSING for problem in problems.values())
         if is_refused or self._behind > BEHIND_BYTES_MAX:
             return HealthState.DEGRADED, "; ".join(said)
@@ -236,6 +234,3 @@ def decode_cursor(cursor: bytes) -> dict[str, bytes]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {}
     return cursors
-
-
-_NEW: Final = msgspec.msgpack.encode(())  # a place in a log that was not there when we stopped

@@ -14,6 +14,7 @@ from agent.sense.ports import Sensor
 from agent.sense.sensors.authlog import AuthLogSensor
 from agent.sense.sensors.files import FileSensor
 from agent.sense.sensors.host import HostSensor
+from agent.sense.sensors.logs import LogsSensor
 from agent.sense.sensors.packages import PackageSensor
 from agent.sense.sensors.processes import ProcessSensor
 from agent.sense.sensors.sockets import SocketSensor
@@ -36,6 +37,7 @@ SENSORS: Final[Mapping[str, SensorFactory]] = {
     "sockets": lambda own, at: SocketSensor(own, at.host, at.clock),
     "files": lambda own, at: FileSensor(own, at.host, at.clock, at.state / "files.db"),
     "authlog": lambda own, at: AuthLogSensor(own, at.host, at.clock),
+    "logs": lambda own, at: LogsSensor(own, at.host, at.clock),
     "packages": lambda own, at: PackageSensor(own, at.host, at.clock, at.state / "packages.db"),
     "host": lambda own, at: HostSensor(own, at.host, at.clock, at.state / "host.db"),
 }

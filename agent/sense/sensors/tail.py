@@ -1,11 +1,10 @@
 """A log under one path, through its rotations: every line once, and a gap said where one is.
 
     rename   the old file is read on while it is the newest of the rotated and has a name, for its
-             writer may be told late to reopen; the new one is read from its beginning; files
-             rotated in between are found beside it, oldest first
-    truncate begin again at 0; a copy beside it that begins like ours is read to its end first, and
-             the copies made after it
-    restart  the positions are looked for among the file and its rotated, uncompressed brothers
+             writer may be told late to reopen; the new one is read from its beginning; what was
+             rotated in between is found beside it: whatever is in no file we know
+    truncate begin again at 0; a copy beside it is read on from our place first
+    restart  the places are looked for among the file and its rotated, uncompressed brothers
 
 What cannot be found again is declared: a compressed or deleted rotation, a truncation.
 """
@@ -18,8 +17,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from agent.hostroot import HostFileError, HostFileMissing, HostRoot
-from agent.sense.sensors.logfamily import SIBLINGS_MAX, compressed_since, open_log, open_rotated
+from agent.sense.sensors.logfamily import SIBLINGS_MAX, compressed, open_log, open_rotated
 from agent.sense.sensors.logfile import Line, LogFile, Position
+from agent.sense.sensors.logplaces import PLACES_MAX, Places, place_in
 from runtime.clock import NS_PER_S
 
 FILES_MAX: Final = SIBLINGS_MAX + 1
@@ -27,7 +27,9 @@ LINGER_NS: Final = 30 * NS_PER_S
 TRUNCATED: Final = "truncated: what was written just before is lost"
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Annotated[tuple[Position, ...], Meta(max_length=2 * FILES_MAX)])
+_decoder = msgspec.msgpack.Decoder(
+    Annotated[tuple[Position, ...], Meta(max_length=PLACES_MAX + FILES_MAX + SIBLINGS_MAX)]
+)
 
 
 class Taken(Struct, frozen=True):
@@ -41,7 +43,6 @@ class Taken(Struct, frozen=True):
 class _Part(enum.Enum):
     LOG = "log"
     ROTATED = "rotated"
-    COPY = "copy"
 
 
 class _Followed(Struct):
@@ -75,8 +76,7 @@ class Tail:
         self._path = os.fsencode(path)
         self._history_bytes_max = history_bytes_max
         self._followed: list[_Followed] = []
-        self._told: dict[int, Position] = {}  # by inode: let go, and still there under some name
-        self._gone: list[int] = []  # when those were written that have no name any more
+        self._places = Places()
         self._gaps: list[str] = []
         self._resumed_from = b""
         self.problem = ""
@@ -95,10 +95,8 @@ class Tail:
         positions = _parsed(cursor)
         if positions:
             self._resume(positions, current, now)
-        elif current is not None:
-            if positions is None:
-                current.leave_out_all_but(self._history_bytes_max)
-            self._followed.append(_Followed(current))
+        else:
+            self._begin_here(current)
 
     def files(self) -> list[LogFile]:
         """Return the files being read, oldest first."""
@@ -135,15 +133,14 @@ class Tail:
         if self._gaps:
             return self._resumed_from  # what is missing has to be said before it is passed over
         places = [f.file.position(is_spent=f.is_spent) for f in self._followed]
-        return _encoder.encode([*self._told.values(), *places])
+        return _encoder.encode([*self._places.positions(), *places])
 
     def close(self) -> None:
         """Close the files; harmless when repeated."""
         for followed in self._followed:
             followed.file.close()
         self._followed = []
-        self._told = {}
-        self._gone = []
+        self._places = Places()
         self._gaps = []
 
     # ----------------------------------------------------------------------------- reading
@@ -152,10 +149,10 @@ class Tail:
         file = followed.file
         try:
             if file.is_rewritten():
-                self._begin_again(followed)
+                self._begin_again(followed, now)
                 return []
             if file.is_no_longer_empty():
-                self._begin(followed)
+                self._begin(followed, now)
                 return []
             lines = file.take(count_max)
             self.problem = ""
@@ -187,62 +184,31 @@ class Tail:
         rotated = [f for f in self._followed if f.part is _Part.ROTATED]
         return followed in rotated[-1:] and not followed.file.is_unlinked()
 
-    def _begin_again(self, followed: _Followed) -> None:
+    def _begin_again(self, followed: _Followed, now: int) -> None:
         """The file was truncated: read what copies of it still hold, then begin at 0."""
         self._gaps.append(TRUNCATED)
-        self._read_first(followed, self._copies_of(followed))
+        if followed.part is _Part.LOG:
+            self._read_first(followed, self._news(followed), now)
         followed.file.go_to_start()
 
-    def _begin(self, followed: _Followed) -> None:
+    def _begin(self, followed: _Followed, now: int) -> None:
         """The file was empty and is not: it may have held something else in between."""
-        copies = self._copies_of(followed)
-        if copies:
-            self._gaps.append(TRUNCATED)
-            self._read_first(followed, copies)
+        if followed.part is _Part.LOG and self._is_still(followed.file):
+            news = self._news(None)
+            if news:
+                self._gaps.append(TRUNCATED)
+                self._read_first(followed, news, now)
         followed.file.learn()
 
-    def _read_first(self, followed: _Followed, copies: list[LogFile]) -> None:
+    def _read_first(self, followed: _Followed, news: list[LogFile], now: int) -> None:
         at = self._followed.index(followed)
-        self._followed[at:at] = [_Followed(copy, _Part.COPY, until=0) for copy in copies]
-
-    def _copies_of(self, followed: _Followed) -> list[LogFile]:
-        """Open what was rotated away since we looked, copies of this file at our place in it."""
-        file, position = followed.file, followed.file.position()
-        if followed.part is not _Part.LOG:
-            return []  # what was rotated away is not copied any more
-        brothers = open_rotated(self._host, self._path)
-        inodes = [brother.inode for brother in brothers]
-        # What was rotated after this very file is no copy of it; nor is anything known to be one
-        # when the file itself has gone: what came after it is found when it is given up.
-        end = len(brothers) if self._is_still(file) else 0
-        if file.inode in inodes:
-            end = inodes.index(file.inode)
-        copies: list[LogFile] = []
-        for at, brother in enumerate(brothers):
-            if at >= end or self._is_known(brother) or not _is_news(brother, position):
-                brother.close()
-            else:
-                copies.append(brother)
-        return copies
+        until = now + LINGER_NS
+        self._followed[at:at] = [_Followed(file, _Part.ROTATED, until) for file in news]
 
     def _let_go(self, followed: _Followed) -> None:
-        file = followed.file
-        self._told.pop(file.inode, None)
-        if file.is_unlinked():
-            self._gone = [*self._gone, file.written][-FILES_MAX:]
-        else:
-            self._told[file.inode] = file.position(is_spent=True)
-            if len(self._told) > FILES_MAX:
-                del self._told[next(iter(self._told))]
-        file.close()
+        self._places.note(followed.file)
+        followed.file.close()
         self._followed.remove(followed)
-
-    def _is_known(self, file: LogFile) -> bool:
-        """Tell whether a file is followed, or was; an inode that is given again is not known."""
-        if self._followed_as(file) is not None:
-            return True
-        told = self._told.get(file.inode)
-        return told is not None and _is_at(file, told)
 
     def _take_gaps(self) -> list[str]:
         gaps, self._gaps = self._gaps, []
@@ -275,14 +241,52 @@ class Tail:
             current.close()
         if again is not None and again is old:
             return False
-        newer = self._rotated_after(old.file if old else None, current)
+        log = again or _Followed(current)
+        news = [file for file in self._news(None) if not self._is_same(file, log.file)]
+        packed = compressed(self._host, self._path)
+        if self._places.is_packed_unread(packed, self.files()):
+            self._gaps.append("a rotation was compressed before it was read")
         if old is not None:
             old.part, old.until = _Part.ROTATED, now + LINGER_NS
         if again is not None:  # it has got its name back: we are at our place in it
             self._followed.remove(again)
             again.part, again.until = _Part.LOG, None
-        self._follow(newer, again or _Followed(current), now)
+        self._follow(news, log, now)
         return True
+
+    def _news(self, truncated: _Followed | None) -> list[LogFile]:
+        """Open what was rotated away and is not read yet, each at its place, oldest first.
+
+        Args:
+            truncated: the file whose copies are wanted at its place; copies of others are not.
+        """
+        own = [f.file.position() for f in self._followed if f is truncated]
+        others = [f.file.position() for f in self._followed if f is not truncated]
+        told = self._places.positions()
+        news: list[LogFile] = []
+        for file in open_rotated(self._host, self._path):
+            if self._followed_as(file) is not None:
+                file.close()
+                continue
+            place = place_in(file, [*own, *others, *told])
+            if place in others:
+                file.skip_all()
+            elif place is not None:
+                file.go_to(place)
+            if place is None or file.behind():
+                news.append(file)
+            else:
+                self._places.note(file)
+                file.close()
+        return news
+
+    @staticmethod
+    def _is_same(file: LogFile, other: LogFile) -> bool:
+        """Tell whether a file is another; then it was renamed while we looked, and is closed."""
+        is_same = (file.dev, file.inode) == (other.dev, other.inode)
+        if is_same:
+            file.close()
+        return is_same
 
     def _followed_as(self, file: LogFile) -> _Followed | None:
         same = (f for f in self._followed if (f.file.dev, f.file.inode) == (file.dev, file.inode))
@@ -295,33 +299,9 @@ class Tail:
             return False
         return (file.dev, file.inode) == (seen.st_dev, seen.st_ino)
 
-    def _rotated_after(self, old: LogFile | None, current: LogFile) -> list[LogFile]:
-        """Open what was rotated between the file we read and the one that is there now."""
-        if old is None:
-            return []
-        brothers = open_rotated(self._host, self._path)
-        inodes = [brother.inode for brother in brothers]
-        if old.inode in inodes:
-            after = brothers[inodes.index(old.inode) + 1 :]
-        else:  # compressed, moved away or deleted, and perhaps others with it
-            after = [brother for brother in brothers if brother.written >= old.written]
-        newer = [b for b in after if b.inode != current.inode and not self._is_known(b)]
-        for brother in brothers:
-            if brother not in newer:
-                brother.close()
-        if self._was_compressed_since(old):
-            self._gaps.append("a rotation was compressed before it was read")
-        return newer
-
-    def _was_compressed_since(self, old: LogFile) -> bool:
-        """Tell whether there is a compressed file, written to after this one, that we never saw."""
-        seen = {f.file.written for f in self._followed} | {*self._gone}
-        seen |= {position.written for position in self._told.values()}
-        return bool(compressed_since(self._host, self._path, old.written) - seen)
-
-    def _follow(self, newer: list[LogFile], log: _Followed, now: int) -> None:
+    def _follow(self, news: list[LogFile], log: _Followed, now: int) -> None:
         """Follow these too, oldest first, and then the log itself."""
-        for file in newer:
+        for file in news:
             self._followed.append(_Followed(file, _Part.ROTATED, until=now + LINGER_NS))
         self._followed.append(log)
         while len(self._followed) > FILES_MAX:
@@ -329,68 +309,60 @@ class Tail:
                 self._gaps.append("more rotations than are followed at once")
             self._let_go(self._followed[0])
 
+    def _begin_here(self, current: LogFile | None) -> None:
+        """Begin with the end of the log; what was rotated away before is history."""
+        for file in open_rotated(self._host, self._path):
+            file.skip_all()
+            self._places.note(file)
+            file.close()
+        self._places.note_packed(compressed(self._host, self._path))
+        if current is not None:
+            current.leave_out_all_but(self._history_bytes_max)
+            self._followed.append(_Followed(current))
+
     def _resume(self, positions: tuple[Position, ...], current: LogFile | None, now: int) -> None:
-        """Continue from the oldest position that is found, through everything after it."""
+        """Continue from the places that are found, and read all that is in none of them."""
+        self._places.note_packed(compressed(self._host, self._path))
         family = open_rotated(self._host, self._path)
         if current is not None:
-            family = [file for file in family if file.inode != current.inode] + [current]
-        first = len(family) - (current is not None)
-        found = [_match(family, position) for position in positions]
-        matched: dict[int, Position] = {}
-        for position, match in zip(positions, found, strict=True):
-            later = _later(position, family, set(found))
-            if match is None or match in matched:
-                if not position.is_spent:
-                    self._gaps.append(
-                        "a file that was read before is gone, compressed or rewritten"
-                    )
-                    first = min(first, later)
+            family = [f for f in family if not self._is_same(f, current)] + [current]
+        places = [place_in(file, positions) for file in family]
+        own = {p.inode for f, p in zip(family, places, strict=True) if p and p.inode == f.inode}
+        news = False
+        for file, place in zip(family, places, strict=True):
+            if place is None:
+                news = True
+            elif self._go_on(file, place, own, has_news=news) and file not in family[-2:]:
+                self._places.note(file)
+                file.close()
                 continue
-            family[match].go_to(position)
-            matched[match] = position
-            if position.is_spent:
-                continue
-            # One that was empty, and an older one was written to since: a copy of what it held.
-            is_copied = not position.head_bytes and later < match
-            is_emptied = not position.head_bytes and family[match].was_emptied(position)
-            if is_copied or is_emptied or family[match].inode != position.inode:
-                self._gaps.append(TRUNCATED)
-            first = min(first, later if is_copied else match)
-        for at, file in enumerate(family):
             if file is current:
                 self._followed.append(_Followed(file))
-            elif at >= first or at in matched:
-                # One that was told before is looked into: a writer may have had it open.
-                is_spent = at in matched and matched[at].is_spent
-                until = now + (0 if is_spent else LINGER_NS)
-                self._followed.append(_Followed(file, _Part.ROTATED, until))
             else:
-                file.close()
+                self._followed.append(_Followed(file, _Part.ROTATED, now + LINGER_NS))
+        lost = [p for p in positions if p not in places and not p.is_spent]
+        self._gaps += ["a file that was read before is gone, compressed or rewritten"] * len(lost)
 
+    def _go_on(self, file: LogFile, place: Position, own: set[int], *, has_news: bool) -> bool:
+        """Go to a place, and tell whether all of the file was told and nobody writes to it.
 
-def _later(place: Position, family: list[LogFile], known: set[int | None]) -> int:
-    """Return the first unknown file that was written to after a place was; else the end."""
-    later = (
-        at
-        for at, file in enumerate(family)
-        if place.written and file.written > place.written and at not in known
-    )
-    return min(later, default=len(family))
-
-
-def _is_news(file: LogFile, position: Position) -> bool:
-    """Tell whether there is more in a file than up to a place: go there, or read all of it."""
-    if position.head_bytes and _is_at(file, position):
-        file.go_to(position)
-        return True
-    return file.written > position.written
-
-
-def _match(family: list[LogFile], position: Position) -> int | None:
-    """Return which file a position is in: that of its inode, else a copy of it."""
-    found = [at for at, file in enumerate(family) if _is_at(file, position)]
-    same = [at for at in found if family[at].inode == position.inode]
-    return next(iter(same or found), None)
+        Args:
+            file: that has it.
+            place: in this file, or in one of which this is a copy.
+            own: the inodes whose files still have their own places.
+            has_news: whether an older file is none that we know.
+        """
+        if file.inode != place.inode and place.inode in own:
+            file.skip_all()  # a copy of a file that is here too
+            return True
+        file.go_to(place)
+        if place.is_spent:
+            return not file.behind()
+        # One that was empty: an older one that is news is a copy of what it held.
+        is_copied = not place.head_bytes and (has_news or file.was_emptied(place))
+        if is_copied or place.inode not in own:
+            self._gaps.append(TRUNCATED)
+        return False
 
 
 def _parsed(cursor: bytes) -> tuple[Position, ...] | None:
@@ -402,10 +374,3 @@ def _parsed(cursor: bytes) -> tuple[Position, ...] | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return positions
-
-
-def _is_at(file: LogFile, position: Position) -> bool:
-    try:
-        return file.is_at(position)
-    except OSError:
-        return False

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from agent.hostroot import HostRoot
 from agent.sense.ports import POLL_SIGHTINGS_MAX, Sighting
-from agent.sense.sensors.authlog import AuthLogSensor, AuthLogSettings, zone_of
+from agent.sense.sensors.authlog import AuthLogSensor, AuthLogSettings
 from proto.model import (
     DropReason,
     HealthState,
@@ -423,17 +423,3 @@ def test_any_bytes_in_a_log_do_no_harm(
         sensor.stop()
 
     assert ports(told[-1:]) == [7]
-
-
-@given(st.binary(max_size=200) | st.binary(max_size=100).map(lambda b: b"TZif2" + bytes(15) + b))
-def test_any_bytes_as_a_time_zone_are_one_or_utc(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes
-) -> None:
-    root = tmp_path_factory.getbasetemp() / "zone"
-    (root / "etc").mkdir(parents=True, exist_ok=True)
-    (root / "etc/localtime").write_bytes(data)
-
-    with HostRoot(root) as host:
-        zone = zone_of(host)
-
-    assert datetime(2026, 1, 1, tzinfo=zone).utcoffset() is not None

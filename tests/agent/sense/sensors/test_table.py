@@ -7,6 +7,7 @@ from agent.hostroot import HostRoot
 from agent.sense.sensors.authlog import AuthLogSettings
 from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.host import HostSettings
+from agent.sense.sensors.logs import LogsSettings
 from agent.sense.sensors.packages import PackageSettings
 from agent.sense.sensors.processes import ProcessSettings
 from agent.sense.sensors.sockets import SocketSettings
@@ -19,6 +20,7 @@ SETTINGS = {
     "sockets": SocketSettings(),
     "files": FileSettings(),
     "authlog": AuthLogSettings(),
+    "logs": LogsSettings(),
     "packages": PackageSettings(),
     "host": HostSettings(),
 }
