@@ -15,7 +15,7 @@ from agent.config import AgentSettings
 from agent.layout import owners
 from agent.sense import wiring
 from agent.sense.contentstore import NO_INDICATORS
-from agent.sense.match import indicators, logins
+from agent.sense.match import indicators, logins, persistence
 from agent.sense.match.context import MatchContext
 from agent.sense.redact import Redactor
 from proto.content.index import IndicatorIndex
@@ -81,6 +81,7 @@ def _judged(sighting: object, context: MatchContext) -> tuple[Finding, ...]:
     return (
         *indicators.judge(sighting, context),
         *logins.judge(sighting, context.tenant, context.host),
+        *persistence.judge(sighting, context.tenant, context.host),
     )
 
 

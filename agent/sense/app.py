@@ -457,6 +457,8 @@ class Sense:
                 self._observe(sighting)
             elif isinstance(sighting, model.Finding):
                 self._find(sighting, None)
+            elif isinstance(sighting, model.InventoryItem):
+                self._add(self._p.redactor.item(sighting))
             else:
                 self._add(sighting)
 

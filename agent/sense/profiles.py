@@ -89,6 +89,11 @@ REACH: Final[Mapping[str, Reach]] = MappingProxyType(
         "logs": Reach("logs that its groups may read", "all logs", _SAME),
         "packages": Reach("all of it", _SAME, _SAME),
         "host": Reach("all but serial numbers, which root alone may read", "all of it", _SAME),
+        "persistence": Reach(
+            "what anybody may read: not shadow, sudoers, spools and the homes of others",
+            "all of it",
+            _SAME,
+        ),
         "posture": Reach("checks whose files anybody may read, others unknown", "all", _SAME),
         "dns": Reach("", "", "queries and answers, from a unit of its own with the packet socket"),
     }

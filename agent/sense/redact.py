@@ -13,7 +13,19 @@ from typing import TypeVar
 
 from msgspec import Struct, UnsetType, structs
 
-from proto.model import Argument, Entity, Finding, Login, LogLine, Observation, Process, Thing, User
+from proto.model import (
+    Argument,
+    Entity,
+    Finding,
+    InventoryItem,
+    Login,
+    LogLine,
+    Observation,
+    Persistence,
+    Process,
+    Thing,
+    User,
+)
 
 _T = TypeVar("_T")
 _PLACEHOLDER = "<redacted:{}>"
@@ -91,6 +103,27 @@ class Redactor:
             out.append(self.text(word))
         return tuple(out)
 
+    def command(self, line: str) -> str:
+        """Return a command line without secrets: as text, and word by word as arguments."""
+        words = re.split(r"(\s+)", self.text(line))
+        is_next_secret = has_short = False
+        for place in range(0, len(words), 2):
+            word = words[place]
+            if is_next_secret and word and not word.startswith("<redacted:"):
+                words[place] = self.placeholder(word)
+                is_next_secret = False
+                continue
+            is_next_secret = _OPTION.match(word) is not None
+            has_short |= word.rpartition("/")[2] in _SHORT_PASSWORD
+            if has_short and word.startswith("-p"):
+                is_next_secret = word == "-p"
+                words[place] = "-p" + self.placeholder(word[2:]) if len(word) > 2 else word
+        return "".join(words)
+
+    def item(self, item: InventoryItem) -> InventoryItem:
+        """Return the inventory item as it may be sealed."""
+        return structs.replace(item, item=self._entity(item.item))
+
     def finding(self, finding: Finding) -> Finding:
         """Return the finding as it may be sealed."""
         return structs.replace(
@@ -124,6 +157,8 @@ class Redactor:
                 return self._user(thing)
             case LogLine():
                 return structs.replace(thing, message=self.text(thing.message))
+            case Persistence():
+                return self._persistence(thing)
             case _:
                 return thing
 
@@ -133,6 +168,17 @@ class Redactor:
             argv=self.argv(process.argv),
             user=_maybe(self._user, process.user),
             effective_user=_maybe(self._user, process.effective_user),
+        )
+
+    def _persistence(self, entry: Persistence) -> Persistence:
+        user = _maybe(self._user, entry.user)
+        is_hidden = isinstance(entry.user, User) and user != entry.user
+        is_named = isinstance(entry.user, User) and entry.user.name == entry.name
+        return structs.replace(
+            entry,
+            name=self.placeholder(entry.name) if is_hidden and is_named else entry.name,
+            value=_maybe(self.command, entry.value),
+            user=user,
         )
 
     def _login(self, login: Login) -> Login:

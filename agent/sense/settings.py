@@ -16,6 +16,7 @@ from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.host import HostSettings
 from agent.sense.sensors.logs import LogsSettings
 from agent.sense.sensors.packages import PackageSettings
+from agent.sense.sensors.persistence import PersistenceSettings
 from agent.sense.sensors.processes import ProcessSettings
 from agent.sense.sensors.sockets import SocketSettings
 from agent.sense.tables.table import TableSettings
@@ -33,6 +34,7 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
         "logs",
         "packages",
         "host",
+        "persistence",
         "posture",
     )
     processes: ProcessSettings = ProcessSettings()
@@ -42,6 +44,7 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     logs: LogsSettings = LogsSettings()
     packages: PackageSettings = PackageSettings()
     host: HostSettings = HostSettings()
+    persistence: PersistenceSettings = PersistenceSettings()
     posture: PostureSettings = PostureSettings()
 
     def __post_init__(self) -> None:

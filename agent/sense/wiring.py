@@ -19,7 +19,7 @@ from agent.sense.budget import Budget, OwnMeter
 from agent.sense.content import Content, ContentPorts
 from agent.sense.door import Door
 from agent.sense.floods import Floods
-from agent.sense.match import indicators, logins, packaged
+from agent.sense.match import indicators, logins, packaged, persistence
 from agent.sense.match.context import MatchContext
 from agent.sense.outbox import Outbox
 from agent.sense.ports import Sensor
@@ -167,7 +167,10 @@ def judges(identity: PeerIdentity, content: Content, clock: Clock) -> tuple[Judg
     def by_package(observation: Observation) -> tuple[Finding, ...]:
         return packaged.judge(observation, tenant, host)
 
-    return by_indicator, by_login, by_package
+    def by_persistence(observation: Observation) -> tuple[Finding, ...]:
+        return persistence.judge(observation, tenant, host)
+
+    return by_indicator, by_login, by_package, by_persistence
 
 
 def read_trust(directory: Path) -> Trust:

@@ -16,6 +16,7 @@ from agent.sense.sensors.files import FileSensor
 from agent.sense.sensors.host import HostSensor
 from agent.sense.sensors.logs import LogsSensor
 from agent.sense.sensors.packages import PackageSensor
+from agent.sense.sensors.persistence import PersistenceSensor
 from agent.sense.sensors.processes import ProcessSensor
 from agent.sense.sensors.sockets import SocketSensor
 from runtime.clock import Clock
@@ -40,4 +41,7 @@ SENSORS: Final[Mapping[str, SensorFactory]] = {
     "logs": lambda own, at: LogsSensor(own, at.host, at.clock),
     "packages": lambda own, at: PackageSensor(own, at.host, at.clock, at.state / "packages.db"),
     "host": lambda own, at: HostSensor(own, at.host, at.clock, at.state / "host.db"),
+    "persistence": lambda own, at: PersistenceSensor(
+        own, at.host, at.clock, at.state / "persistence.db"
+    ),
 }

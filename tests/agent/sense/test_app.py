@@ -1597,3 +1597,17 @@ def test_what_a_visitor_said_of_the_uplink_leaves_with_it(tmp_path: Path) -> Non
     loop.step(3)
     assert desk.told == [True, False]
     loop.crash()
+
+
+def test_an_inventory_is_sealed_without_the_secrets_it_holds(case: Case) -> None:
+    entry = model.Persistence("cron_job", "@daily", "/etc/crontab", "dump --password hunter2")
+    entity = model.Entity(model.Role.TARGET, entry)
+    source = model.Source("persistence", "stat", "")
+
+    case.source.append(model.InventoryItem(model.Change.ADDED, entity, 1, source))
+    case.loop.go(61)
+
+    (item,) = case.loop.records(model.InventoryItem)
+    case.loop.stop()
+    assert "hunter2" not in str(item)
+    assert "dump --password <redacted:" in str(item)

@@ -3,7 +3,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.sense.redact import RedactionSettings, Redactor
-from proto.model import Argument, Entity, Login, LogLine, Role, User
+from proto.model import (
+    Argument,
+    Change,
+    Entity,
+    InventoryItem,
+    Login,
+    LogLine,
+    Persistence,
+    Role,
+    Source,
+    User,
+)
 from tests.proto.builders import a_finding, a_process, an_observation
 
 REDACTOR = Redactor(b"key of this host", RedactionSettings())
@@ -98,3 +109,54 @@ def test_a_long_hostile_line_is_redacted_in_linear_time() -> None:
     text = "password" * 8_000
 
     assert len(REDACTOR.text(text)) >= len(text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mysqldump -u root -phunter2secret db > /x",
+        "cd /x && sshpass -p hunter2secret ssh host",
+        "ExecStart=/bin/app --password hunter2secret; ExecStop=/bin/x",
+        "curl -H 'Authorization: Bearer hunter2secret' https://example.org",
+        "API_TOKEN=hunter2secret run",
+        "wget https://bob:hunter2secret@example.org/x",
+    ],
+)
+def test_what_is_run_again_and_again_is_told_without_its_secrets(line: str) -> None:
+    entity = Entity(Role.TARGET, Persistence("cron_job", "@daily", "/etc/crontab", line))
+    item = InventoryItem(Change.ADDED, entity, 1, Source("persistence", "stat", ""))
+
+    for sealed in (
+        REDACTOR.item(item),
+        REDACTOR.observation(an_observation(subject=entity.value)),
+        REDACTOR.finding(a_finding(entities=(entity,))),
+    ):
+        assert "hunter2secret" not in str(sealed)
+        assert "<redacted:" in str(sealed)
+
+
+@pytest.mark.parametrize("line", ["", "run  -p 22\t--all", "test -e /x || /bin/y -A -r"])
+def test_an_ordinary_command_line_stays_as_it_is(line: str) -> None:
+    assert REDACTOR.command(line) == line
+
+
+def test_an_account_is_hidden_in_its_entry_too_where_users_are() -> None:
+    hiding = Redactor(b"key", RedactionSettings(pseudonymise_users=True))
+    entry = Persistence("user", "alice", "/etc/passwd", "uid=5", User(uid=5, name="alice"))
+    group = Persistence("group", "sudo", "/etc/group", "gid=27")
+    source = Source("persistence", "stat", "")
+
+    named, other = (
+        hiding.item(InventoryItem(Change.ADDED, Entity(Role.TARGET, thing), 1, source))
+        for thing in (entry, group)
+    )
+
+    assert "alice" not in str(named)
+    assert other.item.value == group
+
+
+@given(line=st.text(max_size=120))
+def test_any_command_line_is_told_with_its_white_space(line: str) -> None:
+    told = REDACTOR.command(line)
+
+    assert told.split(" ", 1)[0] or not line.strip() or line[0] == " "

@@ -9,6 +9,7 @@ from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.host import HostSettings
 from agent.sense.sensors.logs import LogsSettings
 from agent.sense.sensors.packages import PackageSettings
+from agent.sense.sensors.persistence import PersistenceSettings
 from agent.sense.sensors.processes import ProcessSettings
 from agent.sense.sensors.sockets import SocketSettings
 from agent.sense.sensors.table import SENSORS, SensorPlace
@@ -23,6 +24,7 @@ SETTINGS = {
     "logs": LogsSettings(),
     "packages": PackageSettings(),
     "host": HostSettings(),
+    "persistence": PersistenceSettings(),
 }
 
 

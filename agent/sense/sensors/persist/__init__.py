@@ -1,0 +1,1 @@
+"""Readers of what is run, trusted or privileged on a host without being asked again."""

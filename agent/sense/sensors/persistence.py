@@ -1,0 +1,476 @@
+"""Persistence: what is run, trusted or privileged on this host without being asked again.
+
+Source: accounts, sudoers, authorized keys, cron, systemd, PAM, the loader, start files, kernel
+modules, and once a day every file's set-user-id bit and capabilities; wtmp and btmp. Privilege: the
+right to read them; without it shadow, sudoers and other users' homes stay unread, which is said.
+Cost: each minute 5 us of CPU a file that was used, and the parsing of what moved; 6 CPU-s a million
+files each day. Misses: an entry that comes and goes between two looks, units made by systemd-run,
+accounts of directory services, keys that sshd takes from a command, files inside containers.
+
+What was told is kept (`told`), so that a restart tells the differences alone. A reader's entries
+are compared with the ones known from it; an entry whose source could not be read stays as it was.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct, structs
+
+from agent.hostroot import HostRoot
+from agent.sense.mechanisms import ACCOUNTS, RIGHTS
+from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, SensorSpec, Sighting
+from agent.sense.sensors.persist import items, look, packaged
+from agent.sense.sensors.persist.items import Found
+from agent.sense.sensors.persist.loginrecords import LoginRecords, Loss, Record
+from agent.sense.sensors.persist.look import Look, Mark
+from agent.sense.sensors.persist.places import Places, read_places
+from agent.sense.sensors.persist.readers import READERS
+from agent.sense.sensors.persist.setuid import Area, walk
+from agent.sense.sensors.persist.watches import ReaderWatches
+from agent.sense.sensors.told import Opening, StateLost, Told, ToldLimits
+from proto import model
+from proto.model import Change, Persistence
+from proto.model import ObservationKind as Kind
+from runtime.clock import NS_PER_S, Clock
+
+# Tools that change accounts write several files; half a change is not worth telling.
+SETTLE_NS: Final = 2 * NS_PER_S
+# A directory that is written all the time makes us look no more often than this.
+CALM_NS: Final = 10 * NS_PER_S
+# Whoever asks for everything gets it at most this often.
+ASKED_NS_MIN: Final = 3600 * NS_PER_S
+WALK: Final = "setuid"
+
+_JOURNAL_ROWS_MAX: Final = 65_536
+_SIGHTINGS_A_STEP: Final = 3
+_ROWS_A_SLICE: Final = 64
+
+_BASELINE: Final = b"!baseline:"
+_STATED: Final = b"!stated"
+_WALKED: Final = b"!walked"
+
+_Steps = Generator[None, None, None]
+
+# Container images bring files of their own, which nobody runs outside of their container.
+DEFAULT_WALK_EXCLUDE: Final = (
+    "/snap",
+    "/var/lib/containerd",
+    "/var/lib/containers",
+    "/var/lib/docker",
+    "/var/lib/kubelet",
+    "/var/lib/lxc",
+    "/var/lib/lxd",
+    "/var/lib/machines",
+)
+
+
+class PersistenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How often is looked, and how much is kept."""
+
+    # Most changes wake us; homes are not watched, and some changes make no event.
+    interval_s: Annotated[int, Meta(ge=5, le=86_400)] = 60
+    # Every file is looked at for special rights; 0.35 CPU-s for 58,000 files.
+    walk_interval_s: Annotated[int, Meta(ge=60, le=604_800)] = 86_400
+    # All entries are stated again, so that whoever lost some has them back.
+    inventory_interval_s: Annotated[int, Meta(ge=60, le=604_800)] = 86_400
+    # A start has enough to do.
+    walk_delay_s: Annotated[int, Meta(ge=0, le=86_400)] = 300
+    # Directories that the walk leaves out.
+    walk_exclude: Annotated[tuple[str, ...], Meta(max_length=256)] = DEFAULT_WALK_EXCLUDE
+    # Directories that the walk visits at most.
+    walk_entries_max: Annotated[int, Meta(ge=1, le=100_000_000)] = 5_000_000
+    # Entries of one kind of source; what is beyond is counted and said.
+    items_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
+    # Directories that wake us.
+    watches_max: Annotated[int, Meta(ge=0, le=100_000)] = 512
+    # Bounds our database before the disk does.
+    state_bytes_max: Annotated[int, Meta(ge=1 << 20, le=1 << 33)] = 64 * 1024 * 1024
+
+
+class _Report(Struct):
+    """What one reader could not do the last time."""
+
+    unread: dict[str, str]
+    odd: int
+    over: int
+
+
+class PersistenceSensor:
+    """Tells entries and how they change.
+
+    Args:
+        settings: how often and how much.
+        host: the only way to its files.
+        clock: paces and stamps.
+        state: our database; in a directory of `sense` alone.
+    """
+
+    spec = SensorSpec(
+        name="persistence",
+        source="account, start-up and rights files; wtmp and btmp",
+        coverage="local accounts, sudoers, keys, cron, systemd, PAM, loader, modules, setuid files",
+        misses="entries gone between two looks; systemd-run; directory services; containers",
+        privilege="read access to shadow, sudoers and homes",
+        cost="5 us of CPU a file used each minute; 6 CPU-s a million files each day",
+    )
+
+    def __init__(
+        self, settings: PersistenceSettings, host: HostRoot, clock: Clock, state: Path
+    ) -> None:
+        self._settings = settings
+        self._host = host
+        self._clock = clock
+        self._told = Told(state, ToldLimits(settings.state_bytes_max, _JOURNAL_ROWS_MAX))
+        self._watches = ReaderWatches(host, settings.watches_max)
+        self._records = LoginRecords(host, self._told)
+        self._places = Places()
+        self._marks: dict[str, Mark] = {}
+        self._reports: dict[str, _Report] = {}
+        self._out: list[Sighting] = []
+        self._going: _Steps | None = None
+        self._due: int | None = None
+        self._begun = 0
+        self._started = 0
+        self._is_walked = False
+        self._is_asked = False
+        self._asked_due = 0
+        self._is_nobody = False
+        self._is_replaying = False
+        self._lost: Opening | None = None
+        self._last_success = 0
+
+    def start(self, cursor: bytes) -> None:
+        """Open the state; what was told and not sealed is told first."""
+        self.stop()
+        self._watches.open()
+        self._started = self._clock.boot_ns()
+        self._is_replaying = True
+        self._begin(self._told.open(cursor))
+
+    def descriptors(self) -> Sequence[int]:
+        """Return the inotify descriptor, where there is one."""
+        fd = self._watches.fileno()
+        return (fd,) if fd >= 0 else ()
+
+    def due(self) -> int | None:
+        """Return when the next look is wanted."""
+        return 0 if self._is_replaying or self._going else self._due
+
+    def poll(self, deadline: int) -> Sequence[Sighting]:
+        """Compare what moved with what was told, as far as the deadline lets us."""
+        if self._due is None:
+            return ()
+        out = self._out = []
+        try:
+            if self._is_replaying:
+                again = self._told.replay(POLL_SIGHTINGS_MAX)
+                self._is_replaying = len(again) == POLL_SIGHTINGS_MAX
+                return again
+            self._take_events()
+            self._work(deadline)
+            self._told.commit(self._clock.wall_ns())
+        except StateLost as error:
+            self._begin(self._told.reopen(f"the state was damaged: {error.message}"))
+        return out
+
+    def cursor(self) -> bytes:
+        """Return the generation up to which `poll` has told."""
+        return self._told.cursor()
+
+    def health(self) -> SensorHealth:
+        """Return what is read and what is not."""
+        reasons = list(self._reasons())
+        state = model.HealthState.DEGRADED if reasons else model.HealthState.OK
+        if self._due is None or not self._last_success:
+            state = model.HealthState.BLIND
+            reasons = reasons if self._due is not None else ["not started"]
+        elif self._is_nobody:
+            state = model.HealthState.BLIND
+            reasons.insert(0, "the host's own files name no account")
+        return SensorHealth(
+            state=state,
+            rung=self._rung(),
+            reason="; ".join(reasons),
+            last_success=self._last_success,
+            dropped=self._told.forgotten + sum(one.over for one in self._reports.values()),
+        )
+
+    def stop(self) -> None:
+        """Close inotify and the state; what waits is found again."""
+        self._drop_work()
+        self._watches.close()
+        self._told.close()
+        self._marks.clear()
+        self._reports.clear()
+        self._due = None
+
+    def restate(self) -> None:
+        """State all entries again, unless that was done not long ago."""
+        if self._due is not None and self._asked_due <= self._clock.boot_ns():
+            self._asked_due = self._clock.boot_ns() + ASKED_NS_MIN
+            self._is_asked = True
+            self._due = 0
+
+    # ------------------------------------------------------------------------- the work
+
+    def _begin(self, opening: Opening) -> None:
+        self._drop_work()
+        self._marks.clear()
+        self._is_replaying = self._is_replaying and not opening.is_new
+        self._lost = opening if opening.lost else None
+        self._due = 0
+
+    def _drop_work(self) -> None:
+        if self._going is not None:
+            self._going.close()
+            self._going = None
+
+    def _take_events(self) -> None:
+        moved = self._watches.read(READERS)
+        if not moved or self._due is None:
+            return
+        for reader in moved:
+            self._marks.pop(reader, None)
+        wanted = max(self._clock.boot_ns() + SETTLE_NS, self._begun + CALM_NS)
+        self._due = min(self._due, wanted)
+
+    def _work(self, deadline: int) -> None:
+        now = self._clock.boot_ns()
+        if self._going is None and self._due is not None and now >= self._due:
+            self._begun = now
+            interval = self._settings.interval_s * NS_PER_S
+            self._due = (now // interval + 1) * interval
+            self._going = self._look()
+        room = POLL_SIGHTINGS_MAX - _SIGHTINGS_A_STEP
+        while self._going is not None and len(self._out) <= room:
+            if next(self._going, self) is self:
+                self._going = None
+            if self._clock.boot_ns() >= deadline:
+                return
+
+    def _look(self) -> _Steps:
+        """Let each reader look whose sources have moved, and do what is due besides."""
+        self._tell_loss()
+        places = read_places(self._host)
+        if places.remote != self._places.remote:
+            self._marks.clear()
+        self._places = places
+        for name in READERS:
+            yield
+            mark = self._marks.get(name)
+            if mark is None or not (yield from look.is_as(mark, self._host, self._now())):
+                yield from self._read(name)
+        yield from self._read_logins()
+        self._last_success = self._now()
+        self._is_walked = self._told.get(_WALKED) is not None
+        is_late = self._clock.boot_ns() >= self._started + self._settings.walk_delay_s * NS_PER_S
+        if is_late and self._is_due(_WALKED, self._settings.walk_interval_s):
+            yield from self._read(WALK)
+            self._told.put(_WALKED, b"%d" % self._now())
+            self._is_walked = True
+        if self._is_asked or self._is_due(_STATED, self._settings.inventory_interval_s):
+            self._is_asked = False
+            yield from self._state_again()
+        self._last_success = self._now()
+        self._told.note_seen(self._last_success)
+
+    def _read(self, name: str) -> _Steps:
+        """Take what one reader finds and tell how it differs from what it found before."""
+        seeing = Look(self._host, self._places.remote, self._now())
+        report = _Report(seeing.unread, 0, 0)
+        found: dict[bytes, Found] = {}
+        for one in self._entries(name, seeing):
+            yield
+            if one is None:
+                continue
+            key = items.key_of(name, one)
+            if len(found) < self._settings.items_max:
+                found.setdefault(key, one)
+            elif key not in found:
+                report.over += 1
+                seeing.is_partial = True
+        report.odd = seeing.odd
+        if name == "users":
+            # A host has accounts: none at all is something we do not see, and no mass removal.
+            self._is_nobody = not found
+            seeing.is_partial |= self._is_nobody
+        yield from self._compare(name, seeing, found)
+        self._reports[name] = report
+        if name in READERS:
+            self._marks[name] = seeing.mark()
+            self._watches.watch(name, seeing.directories)
+
+    def _entries(self, name: str, seeing: Look) -> Iterator[Found | None]:
+        if name == WALK:
+            own = self._settings
+            area = Area(self._places, frozenset(own.walk_exclude), own.walk_entries_max)
+            yield from walk(seeing, self._host, area)
+        else:
+            yield from READERS[name](seeing)
+        for one in seeing.writable.values():
+            yield items.writable(one)
+
+    def _compare(self, name: str, seeing: Look, found: dict[bytes, Found]) -> _Steps:
+        rows = self._told.between(items.prefix_of(name), items.end_of(name), 1 << 30)
+        is_baseline = self._told.get(_BASELINE + name.encode()) is None
+        known: dict[bytes, Persistence] = {}
+        for key, value in rows:
+            yield
+            item = items.decoded(value)
+            if key in found:
+                known[key] = item
+            elif not seeing.keeps(item.path):
+                self._told.put(key, None)
+                self._tell(Change.REMOVED, item, self._now())
+        del rows
+        new = {
+            key: one
+            for key, one in found.items()
+            if key not in known or not items.is_same(known[key], one.item)
+        }
+        asked = {
+            one.item.path: one.changed if one.item.mechanism in RIGHTS else 0
+            for one in new.values()
+        }
+        origins = yield from packaged.origins(self._host, asked) if asked else _nothing()
+        for key, one in new.items():
+            yield
+            origin = origins[one.item.path]
+            item = structs.replace(
+                one.item, package=origin.package, caveats=one.item.caveats + origin.caveats
+            )
+            self._told.put(key, items.encoded(item))
+            self._tell_new(item, one.changed, (key in known, is_baseline))
+        self._told.put(_BASELINE + name.encode(), b"1")
+
+    def _tell_new(self, item: Persistence, changed: int, about: tuple[bool, bool]) -> None:
+        is_known, is_baseline = about
+        if is_known:
+            self._tell(None, item, changed)
+        else:
+            self._tell(Change.PRESENT if is_baseline else Change.ADDED, item, changed)
+
+    def _read_logins(self) -> _Steps:
+        for one in self._records.read():
+            # Told before anything else may be stored: its place was kept with it.
+            if isinstance(one, Record):
+                self._tell_login(one)
+            elif isinstance(one, Loss):
+                self._give(self._drop(one.why, None))
+            yield
+
+    def _state_again(self) -> _Steps:
+        """State every entry, but those that this very look has stated."""
+        if self._told.get(_STATED) is not None:
+            for name in (*READERS, WALK):
+                low = items.prefix_of(name)
+                while rows := self._told.between(low, items.end_of(name), _ROWS_A_SLICE):
+                    for key, value in rows:
+                        yield
+                        if self._told.get(key) is not None:
+                            self._give_item(Change.PRESENT, items.decoded(value))
+                    low = rows[-1][0] + b"\0"
+        self._told.put(_STATED, b"%d" % self._now())
+
+    def _is_due(self, key: bytes, interval_s: int) -> bool:
+        """Tell whether it is long ago; a time that lies ahead of us is no time."""
+        value = self._told.get(key) or b""
+        then = int(value) if value.isdigit() and len(value) < 20 else 0
+        return not 0 <= self._now() - then < interval_s * NS_PER_S
+
+    # ------------------------------------------------------------------------- what is said
+
+    def _tell(self, change: Change | None, item: Persistence, changed: int) -> None:
+        """Tell an entry that came, went, stands, or (None) is another one now."""
+        self._give_item(change or Change.PRESENT, item)
+        account, other = _KINDS[change]
+        kind = account if item.mechanism in ACCOUNTS else other
+        self._give(
+            model.Observation(
+                kind=kind,
+                source=self._source(),
+                event_time=changed or self._now(),
+                event_precision=model.Precision.POLL,
+                observed_at=self._now(),
+                subject=model.Entity(model.Role.TARGET, item),
+            )
+        )
+
+    def _tell_login(self, record: Record) -> None:
+        source = model.Source(self.spec.name, record.path.rpartition("/")[2], "logins recorded")
+        self._give(
+            model.Observation(
+                kind=Kind.LOGIN,
+                source=source,
+                event_time=record.at,
+                event_precision=model.Precision.SECOND,
+                observed_at=self._now(),
+                subject=model.Entity(model.Role.ACTOR, record.login),
+            )
+        )
+
+    def _tell_loss(self) -> None:
+        """Say that changes may have gone untold, where the state was lost."""
+        if self._lost is not None:
+            lost, self._lost = self._lost, None
+            self._give(self._drop(f"{lost.lost}; all entries are stated again", lost.seen))
+
+    def _drop(self, why: str, first: int | None) -> model.Drop:
+        return model.Drop(
+            reason=model.DropReason.SOURCE_GAP,
+            sensor=self.spec.name,
+            first=first,
+            last=self._now(),
+            last_boot=self._clock.boot_ns(),
+            detail=why,
+        )
+
+    def _give_item(self, change: Change, item: Persistence) -> None:
+        entity = model.Entity(model.Role.TARGET, item)
+        self._give(model.InventoryItem(change, entity, self._now(), self._source()))
+
+    def _give(self, sighting: Sighting) -> None:
+        self._told.tell(sighting)
+        self._out.append(sighting)
+
+    def _reasons(self) -> Iterator[str]:
+        reports = self._reports.values()
+        unread = {path: why for report in reports for path, why in report.unread.items()}
+        if unread:
+            yield f"{len(unread)} sources not read: {look.shown(unread.items())}"
+        if over := sum(report.over for report in reports):
+            yield f"{over} entries over the limit of {self._settings.items_max} a source"
+        if odd := sum(report.odd for report in reports):
+            yield f"{odd} entries are of no known form"
+        if not self._last_success:
+            yield "the first look is not finished"
+        elif not self._is_walked:
+            yield "files with special rights are not looked for yet"
+        yield from self._records.problems
+        if self._watches.problem:
+            yield f"changes are seen at the interval: {self._watches.problem}"
+        if self._told.problem:
+            yield f"restart will tell some entries again: {self._told.problem}"
+
+    def _rung(self) -> str:
+        return "inotify+stat" if self._watches.fileno() >= 0 else "stat"
+
+    def _source(self) -> model.Source:
+        return model.Source(self.spec.name, self._rung(), self.spec.coverage)
+
+    def _now(self) -> int:
+        return self._clock.wall_ns()
+
+
+_KINDS: Final = {
+    Change.PRESENT: (Kind.ACCOUNT_SEEN, Kind.PERSISTENCE_SEEN),
+    Change.ADDED: (Kind.ACCOUNT_ADDED, Kind.PERSISTENCE_ADDED),
+    None: (Kind.ACCOUNT_CHANGED, Kind.PERSISTENCE_CHANGED),
+    Change.REMOVED: (Kind.ACCOUNT_REMOVED, Kind.PERSISTENCE_REMOVED),
+}
+
+
+def _nothing() -> Generator[None, None, dict[str, packaged.Origin]]:
+    yield
+    return {}
