@@ -55,6 +55,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "match values against an indicator index",
         "vedette-agent match --index indicators.vdx ipv4 192.0.2.7",
     ),
+    "explain": (
+        "agent.commands.explain",
+        "say why something is a finding, or is none",
+        "vedette-agent explain --process 4242",
+    ),
     "posture": (
         "agent.commands.posture",
         "judge this host's configuration once",

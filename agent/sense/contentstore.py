@@ -233,6 +233,19 @@ class ContentStore:
         return self.directory / f"{facts.sha256.hex()}{_SUFFIX}"
 
 
+def accepted_bundle(directory: Path) -> Path | None:
+    """Return the bundle in use, for a reader that changes nothing; None where there is none."""
+    try:
+        with (directory / _STATE).open("rb") as file:
+            state = msgspec.msgpack.decode(file.read(_STATE_BYTES_MAX), type=StoreState)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if state.current is None:
+        return None
+    path = directory / f"{state.current.facts.sha256.hex()}{_SUFFIX}"
+    return path if path.is_file() else None
+
+
 def _check_successor(before: Accepted, index: MappedIndex, facts: ChainFacts) -> None:
     """Refuse what a thief of the online key could do; the offline key may do both."""
     if facts.role == "targets":

@@ -4,10 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from agent.sense.contentstore import NO_INDICATORS, BundleCheck, ContentStore, Swap
+from agent.sense.contentstore import (
+    NO_INDICATORS,
+    BundleCheck,
+    ContentStore,
+    Swap,
+    accepted_bundle,
+)
 from agent.sense.tufchain import verify_chain
 from agent.sense.tufframes import ChainFacts
 from proto.content.errors import ContentRefused, RefuseReason
+from proto.content.index import MappedIndex
 from proto.content.kinds import IndicatorKind
 from tests.agent.sense.tufkit import Repo
 from tests.proto.content.builders import EICAR, a_file, a_provenance, a_release, some_rows
@@ -213,3 +220,27 @@ def address(number: int) -> str:
 def _anonymous_kib() -> int:
     text = Path("/proc/self/smaps_rollup").read_text()
     return int(next(line for line in text.splitlines() if line.startswith("Anonymous")).split()[1])
+
+
+def test_a_reader_finds_the_bundle_in_use_and_changes_nothing(tmp_path: Path) -> None:
+    store = a_store(tmp_path)
+    assert accepted_bundle(store.directory) is None
+    assert accepted_bundle(tmp_path / "nowhere") is None
+    swap = taken(store, Repo(bundle=a_bundle()))
+    before = sorted(store.directory.rglob("*"))
+
+    found = accepted_bundle(store.directory)
+
+    assert found is not None
+    assert MappedIndex(found.read_bytes()).version == swap.accepted.version
+    assert sorted(store.directory.rglob("*")) == before
+    found.unlink()
+    assert accepted_bundle(store.directory) is None
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x91" * 5000])
+def test_a_damaged_state_names_no_bundle(tmp_path: Path, data: bytes) -> None:
+    store = a_store(tmp_path)
+    (store.directory / "accepted").write_bytes(data)
+
+    assert accepted_bundle(store.directory) is None
