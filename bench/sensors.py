@@ -6,7 +6,8 @@ a process that does nothing but run the process sensor in a loop like that of `s
 last exec has been told. ``exec_cpu_percent`` is that time over the time in which the programs were
 started, in percent of one core, on the best rung this host gives us; the lower rungs are run too,
 shorter. Programs that others start on the machine meanwhile are sensed and cost
-(``other_execs_per_second``). There is no peer: nothing else on the machine does this.
+(``other_execs_per_second``); no peer on the machine does this. ``socket_snapshot_cpu_ms`` is that
+of ``python -m bench sockets``, with its peer.
 
 Needs root for the rungs above polling; what the kernel refuses is left out.
 """
@@ -26,6 +27,7 @@ from msgspec import UNSET, Struct
 
 from agent.hostroot import HostRoot
 from agent.sense.sensors.processes import ProcessSensor, ProcessSettings
+from bench import sockets
 from bench.report import BenchFailed, Figures
 from proto.model import Drop, Observation, ObservationKind, Process
 from runtime.clock import NS_PER_MS, NS_PER_S, SystemClock
@@ -44,8 +46,8 @@ WAIT_S_MAX: Final = 0.25
 # Sections of the settings that end at each rung.
 RUNGS: Final = {
     "audit": ProcessSettings(),
-    "fanotify": ProcessSettings(audit=False),
-    "procconn": ProcessSettings(audit=False, fanotify=False),
+    "fanotify": ProcessSettings(audit_records=False),
+    "procconn": ProcessSettings(audit_records=False, fanotify=False),
 }
 
 
@@ -96,7 +98,9 @@ def measure(scale: int) -> Figures:
         metrics |= {f"{rung}_{name}": value for name, value in run.metrics().items()}
     if not metrics:
         raise BenchFailed("the kernel gives no process events here", hint="run as root")
-    return Figures(metrics)
+    looks = sockets.measure(max(sockets.SCALE * min(scale, SCALE) // SCALE, 2))
+    name = "socket_snapshot_cpu_ms"
+    return Figures({**metrics, name: looks.metrics[name]}, looks.peers)
 
 
 def _on_rung(rung: str, settings: ProcessSettings, seconds: int) -> Run | None:
@@ -104,12 +108,11 @@ def _on_rung(rung: str, settings: ProcessSettings, seconds: int) -> Run | None:
     sensor = ProcessSensor(settings, HostRoot(), clock)
     sensor.start(b"")
     try:
-        if sensor.health().rung != rung:
-            return None
         loop = _Loop(sensor, clock)
+        subprocess.run([PROGRAM], check=True)
         settled = clock.boot_ns() + SETTLE_S * NS_PER_S
         loop.run(Run(), 0, lambda: clock.boot_ns() >= settled)
-        return _watched(loop, seconds)
+        return _watched(loop, seconds) if sensor.health().rung == rung else None
     finally:
         sensor.stop()
 

@@ -20,6 +20,8 @@ from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 WAIT_MS_MAX: Final = 100
 APART_S_MAX: Final = 2
 EARLY_MAX: Final = 4096
+# So many execs in a row without a record, and none is waited for until one comes.
+SILENT_AFTER: Final = 64
 RECORDS_PER_READ: Final = 64
 
 
@@ -39,6 +41,13 @@ class ArgvJoin:
         self._waiting: dict[int, list[Seen]] = {}
         self._early: dict[int, list[ExecRecord]] = {}
         self._lost = source.losses
+        self._silent = 0
+        self._has_told = False
+
+    @property
+    def is_telling(self) -> bool:
+        """Whether execs are told of with their arguments, as far as was seen."""
+        return self._has_told and self._silent < SILENT_AFTER
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when there are records."""
@@ -57,6 +66,9 @@ class ArgvJoin:
         """Take what the source has; return whether there was anything."""
         records = self._source.receive(RECORDS_PER_READ)
         for record in records:
+            if record.success:
+                self._silent = 0
+                self._has_told = True
             seen = _nearest(self._waiting.get(record.pid, []), record)
             if seen is None:
                 self._keep(record)
@@ -78,13 +90,14 @@ class ArgvJoin:
             record = min(records, key=lambda each: _apart(seen, each))
             self._early[pid].remove(record)
             self._write(seen, record)
-        elif seen.kind is ObservationKind.PROCESS_EXEC:
+        elif seen.kind is ObservationKind.PROCESS_EXEC and self._silent < SILENT_AFTER:
             seen.waits_until = self._clock.boot_ns() + WAIT_MS_MAX * NS_PER_MS
             self._waiting.setdefault(pid, []).append(seen)
 
     def tell(self, seen: Seen) -> None:
         """Take note that an exec waits no longer."""
         if seen.waits_until:
+            self._silent += 1
             self._forget(seen)
 
     def _forget(self, seen: Seen) -> None:

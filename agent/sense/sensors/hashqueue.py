@@ -21,6 +21,7 @@ from runtime.clock import NS_PER_S, Clock
 HELD_S_MAX: Final = 1
 
 QUEUE_FULL: Final = "image not hashed: too many at once"
+OVER_BUDGET: Final = "image not hashed: over budget"
 TOO_SLOW: Final = "image not hashed: not read within a second"
 RACY: Final = "racy"
 SCRIPT_UNHASHED: Final = "script unhashed"
@@ -95,6 +96,8 @@ class HashQueue:
         self._shots: deque[Shot] = deque()
         self._shared: dict[ImageKey, Shot] = {}
         self._skipped = 0
+        # Whether what is not known is hashed; what is known is told all the same.
+        self.hashes_new = True
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -125,10 +128,10 @@ class HashQueue:
             image.close()
             shot.pid = pid
             return shot
-        if self.room <= 0:
+        if self.room <= 0 or not self.hashes_new:
             image.close()
-            self._skipped += 1
-            return Shot(caveat=QUEUE_FULL)
+            self._skipped += self.hashes_new
+            return Shot(caveat=QUEUE_FULL if self.hashes_new else OVER_BUDGET)
         shot = Shot(image.facts.changed, UNSET, "", image, self._clock.boot_ns(), pid)
         self._shots.append(shot)
         self._shared[key] = shot

@@ -176,18 +176,19 @@ class ProcessReader:
             return None
         return Sight(process, image, script)
 
-    def unread(self, pid: int, birth: Birth | None, at: int) -> Process:
-        """Return what can be said of a process that ended before it was read.
+    def unread(self, pid: int, birth: Birth | None, at: int, why: str = GONE) -> Process:
+        """Return what can be said of a process that was not read.
 
         Args:
             pid: as the kernel told it.
             birth: what it told before; None if nothing.
             at: when it was last known to run, in nanoseconds since boot.
+            why: the caveat; that it ended before it was read, as a rule.
         """
         if birth is None:
-            return Process(boot_id=self.boot_id, pid=pid, start=at, caveats=(GONE, START_UNKNOWN))
+            return Process(boot_id=self.boot_id, pid=pid, start=at, caveats=(why, START_UNKNOWN))
         return Process(
-            boot_id=self.boot_id, pid=pid, start=birth.start, ppid=birth.ppid, caveats=(GONE,)
+            boot_id=self.boot_id, pid=pid, start=birth.start, ppid=birth.ppid, caveats=(why,)
         )
 
     def _image(self, entry: ProcDir) -> Image | None:

@@ -21,10 +21,12 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from agent.hostroot import HostFileError, HostRoot
-from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, SensorSpec, Sighting
+from agent.sense.ports import POLL_SIGHTINGS_MAX, Ease, SensorHealth, SensorSpec, Sighting
 from agent.sense.sensors.argvjoin import ArgvJoin
+from agent.sense.sensors.auditexecs import AuditSettings, open_audit
 from agent.sense.sensors.descriptors import Descriptors
 from agent.sense.sensors.execopens import ExecOpens
+from agent.sense.sensors.execrecord import ArgvSource
 from agent.sense.sensors.family import Family
 from agent.sense.sensors.hashqueue import HashQueue, Seen
 from agent.sense.sensors.identity import ProcessReader
@@ -45,6 +47,7 @@ NAME: Final = "processes"
 TOLD_MAX: Final = POLL_SIGHTINGS_MAX - KINDS_MAX
 EVENTS_PER_TURN: Final = 128
 GAP_SCANS_EVERY_S: Final = 2
+EASED_INTERVALS: Final = 4
 STARVED_RETRY_MS: Final = 200
 
 SPEC: Final = SensorSpec(
@@ -72,12 +75,14 @@ SPEC: Final = SensorSpec(
 _EVERY: Final = "every exec; "
 _OF_FANOTIFY: Final = "image and digest by its open file; "
 _OF_PROC: Final = "image only where it was read in time; "
-_ARGV_TOLD: Final = "arguments by audit records"
+_ARGV_TOLD: Final = "arguments by audit records, where a rule of the host asks for them"
 _ARGV_RACY: Final = "arguments from /proc, where the process may have changed them or ended before"
 _LIMITED: Final = "; processes of other users in part"
 _COVERAGE_POLL: Final = "processes alive at a pass every {} s; shorter ones are missed"
 _NO_OTHERS: Final = "executables of other users cannot be read"
 _COALESCING: Final = "coalescing: execs are read every 20 ms, with less from /proc"
+_EASED: Final = "over budget: new executables are not hashed"
+_EASED_MORE: Final = "over budget: new executables are not hashed, processes not looked up"
 _STARVED: Final = "no descriptors left: executables wait"
 _NOT_HASHED: Final = "executables were not hashed: too many at once"
 _OPENS_LOST: Final = "executables lost: no room for their events, or no descriptor"
@@ -95,7 +100,8 @@ class ProcessSettings(Struct, frozen=True, forbid_unknown_fields=True):
     # Whether executables are taken from fanotify where the kernel lets us.
     fanotify: bool = True
     # Whether arguments are taken from audit records where the host has a rule for them.
-    audit: bool = True
+    audit_records: bool = True
+    audit: AuditSettings = AuditSettings()
     # Above it execs are read every 20 ms and not at once.
     coalesce_above_per_s: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
     # Larger executables are not hashed, and say so.
@@ -121,8 +127,13 @@ class _View(Struct, frozen=True):
     sources: Sources
     opens: ExecOpens | None
     join: ArgvJoin | None
-    source: Source
+    sees_others: bool
     limits: tuple[str, ...]
+
+    @property
+    def has_argv(self) -> bool:
+        """Whether arguments are told, as far as was seen."""
+        return self.join is not None and self.join.is_telling
 
 
 class ProcessSensor:
@@ -132,7 +143,7 @@ class ProcessSensor:
         settings: of this sensor.
         host: the host's files.
         clock: the time.
-        open_argv: opens a source of arguments; None where there is no such source.
+        open_argv: opens a source of arguments; None for the kernel's audit records.
     """
 
     spec = SPEC
@@ -147,7 +158,7 @@ class ProcessSensor:
         self._settings = settings
         self._host = host
         self._clock = clock
-        self._open_argv = open_argv if settings.audit else None
+        self._open_argv = open_argv or self._open_audit
         self._family = Family(settings.processes_max)
         self._losses = Losses(NAME, clock)
         self._overlays = Overlays()
@@ -155,6 +166,8 @@ class ProcessSensor:
         self._queue: HashQueue | None = None
         self._view: _View | None = None
         self._heard: list[Event] = []
+        self._source = Source(NAME, "none", "")
+        self._ease = Ease.NORMAL
         self._blind = ""
         self._has_gap = False
         self._trust_events = False
@@ -171,6 +184,8 @@ class ProcessSensor:
             self._view = self._opened()
         except HostFileError as error:
             self._blind = str(error)
+        else:
+            self._source = self._named(self._view)
         self._scan_at = self._clock.boot_ns()
 
     def descriptors(self) -> Sequence[int]:
@@ -242,7 +257,7 @@ class ProcessSensor:
         state = HealthState.DEGRADED if limits else HealthState.OK
         return SensorHealth(
             state=HealthState.BLIND if view is None else state,
-            rung=view.source.rung if view else "none",
+            rung=self._source.rung if view else "none",
             reason="; ".join(limits + notes) if view else self._blind or "not started",
             last_success=self._last_success,
             dropped=self._losses.total,
@@ -259,11 +274,22 @@ class ProcessSensor:
             self._view.reader.close()
             self._view = None
 
+    def ease(self, level: Ease) -> None:
+        """Look over the processes less often, then hash nothing new, then read events alone."""
+        self._ease = level
+        if self._queue is not None:
+            self._queue.hashes_new = level < Ease.NO_HASHING
+        if self._view is not None:
+            self._view.intake.looks_up = level < Ease.NO_ENRICHMENT
+
     def _opened(self) -> _View:
         settings = self._settings
         reader = ProcessReader(self._host, self._clock, argv_bytes_max=settings.argv_bytes_max)
         wanted = Wanted(
-            settings.receive_buffer_bytes, settings.exits, settings.fanotify, self._open_argv
+            receive_buffer_bytes=settings.receive_buffer_bytes,
+            exits=settings.exits,
+            opens=settings.fanotify,
+            argv=self._open_argv if settings.audit_records else None,
         )
         sources = open_sources(self._host, reader.proc, self._clock, wanted)
         reader.is_foreign = sources.is_foreign
@@ -291,9 +317,33 @@ class ProcessSensor:
             sources=sources,
             opens=opens,
             join=join,
-            source=_source(sources, settings.reconcile_interval_s, sees_others=sees_others),
+            sees_others=sees_others,
             limits=(*sources.limits, *(() if sees_others else (_NO_OTHERS,))),
         )
+
+    def _open_audit(self) -> ArgvSource:
+        """Listen to audit records.
+
+        Raises:
+            AuditRefused: none of an exec would come.
+        """
+        settings = self._settings
+        return open_audit(self._host, self._clock, settings.audit, settings.argv_bytes_max)
+
+    def _named(self, view: _View) -> Source:
+        """Return the rung that is reached now, and what it can miss."""
+        sources = view.sources
+        if sources.connector is None:
+            interval = self._settings.reconcile_interval_s
+            return Source(NAME, "poll", _COVERAGE_POLL.format(interval))
+        rung = "procconn" if sources.files is None else "fanotify"
+        coverage = (
+            _EVERY
+            + (_OF_FANOTIFY if sources.files is not None else _OF_PROC)
+            + (_ARGV_TOLD if view.has_argv else _ARGV_RACY)
+            + ("" if view.sees_others else _LIMITED)
+        )
+        return Source(NAME, "audit" if view.has_argv else rung, coverage)
 
     def _is_by_clock(self, view: _View) -> bool:
         """Whether sources are not waited on but read when the time has come."""
@@ -315,6 +365,8 @@ class ProcessSensor:
             self._retry_at = self._clock.boot_ns() + STARVED_RETRY_MS * NS_PER_MS
             return bool(events) and not view.opens.is_starved
         has_records = view.join is not None and view.join.receive()
+        if view.has_argv is not (self._source.rung == "audit"):
+            self._source = self._named(view)
         if events:
             self._heard = []
             self._pace.note(sum(type(event) is Exec for event in events))
@@ -353,6 +405,8 @@ class ProcessSensor:
         if now < self._scan_at or view.scan.is_running:
             return
         interval = self._settings.reconcile_interval_s * NS_PER_S
+        if self._ease >= Ease.SLOWER:
+            interval *= EASED_INTERVALS
         self._scan_at = (now // interval + 1) * interval
         self._trust_events = view.sources.connector is not None and not self._has_gap
         if self._has_gap:
@@ -373,15 +427,15 @@ class ProcessSensor:
         while len(told) < TOLD_MAX and (seen := queue.ready()) is not None:
             if view.join is not None:
                 view.join.tell(seen)
-            told.append(self._observation(view, seen))
+            told.append(self._observation(seen))
 
-    def _observation(self, view: _View, seen: Seen) -> Observation:
+    def _observation(self, seen: Seen) -> Observation:
         self._family.learn_digest(seen.process)
         if seen.kind is ObservationKind.PROCESS_EXEC:
             self.known.count(seen.process, has_parent=bool(seen.ancestry))
         return Observation(
             kind=seen.kind,
-            source=view.source,
+            source=self._source,
             event_time=seen.event_time,
             event_precision=seen.precision,
             observed_at=self._clock.wall_ns(),
@@ -409,6 +463,8 @@ class ProcessSensor:
             limits.append(f"{view.scan.omitted} processes beyond the limit are not looked at")
         if self._pace.is_coalescing:
             limits.append(_COALESCING)
+        if self._ease >= Ease.NO_HASHING:
+            limits.append(_EASED if self._ease is Ease.NO_HASHING else _EASED_MORE)
         if view.opens is not None and view.opens.is_starved:
             limits.append(_STARVED)
         if view.sources.files is not None:
@@ -423,24 +479,6 @@ class ProcessSensor:
         if self.known.execs:
             notes.append(f"known: {self.known.text()}")
         return notes
-
-
-def _source(sources: Sources, interval_s: int, *, sees_others: bool) -> Source:
-    """Return the rung that was reached, and what it can miss."""
-    if sources.connector is None:
-        return Source(NAME, "poll", _COVERAGE_POLL.format(interval_s))
-    rung = "procconn"
-    if sources.files is not None:
-        rung = "fanotify"
-    if sources.argv is not None:
-        rung = "audit"
-    coverage = (
-        _EVERY
-        + (_OF_FANOTIFY if sources.files is not None else _OF_PROC)
-        + (_ARGV_TOLD if sources.argv is not None else _ARGV_RACY)
-        + ("" if sees_others else _LIMITED)
-    )
-    return Source(NAME, rung, coverage)
 
 
 def snapshot(host: HostRoot, clock: Clock) -> Iterator[Process]:

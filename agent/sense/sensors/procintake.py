@@ -34,9 +34,11 @@ EXECS_DROPPED: Final = "execs beyond the queue"
 UNHASHED: Final = "unhashed"
 UNCERTAIN: Final = "image uncertain: several tries at once"
 FAILED: Final = "not executed: the image is what was to be run"
+NOT_LOOKED_UP: Final = "not looked up: over budget"
 INHERITED: Final = "session, terminal, container and unit as of its parent"
 
 _EXECS: Final = frozenset({ObservationKind.PROCESS_EXEC, ObservationKind.PROCESS_EXEC_FAILED})
+_UNREAD: Final = frozenset({GONE, NOT_LOOKED_UP})
 _NOTHING: Final = Taken(None)
 
 
@@ -63,6 +65,8 @@ class ProcessIntake:
         self._overlays = means.overlays
         self._opens = means.opens
         self._join = means.join
+        # Whether more is looked up than what the event itself tells.
+        self.looks_up = True
 
     def take(self, events: Iterable[Event], clock: Clock) -> bool:
         """Take events in order; return whether some before them were lost."""
@@ -147,7 +151,10 @@ class ProcessIntake:
         script = taken.ran.script if taken.ran is not None else None
         birth = self._family.birth(pid)
         hint = Hint(birth, boot, Ran(ran.facts, ran.path) if ran is not None else None)
-        sight = self._reader.read(pid, with_image=True, with_script=script is None, hint=hint)
+        sight = None
+        if self.looks_up:
+            wants_script = script is None
+            sight = self._reader.read(pid, with_image=True, with_script=wants_script, hint=hint)
         if sight is None:
             sight = Sight(self._unread(pid, hint))
         seen = Seen(ObservationKind.PROCESS_EXEC, sight.process, (), at, Precision.EXACT)
@@ -172,7 +179,8 @@ class ProcessIntake:
 
     def _unread(self, pid: int, hint: Hint) -> Process:
         """Return what is known of a process that ended before it was read."""
-        process = self._reader.unread(pid, hint.birth, hint.before or 0)
+        why = GONE if self.looks_up else NOT_LOOKED_UP
+        process = self._reader.unread(pid, hint.birth, hint.before or 0, why)
         if hint.ran is None:
             return process
         return structs.replace(process, exe=host_text(hint.ran.path, PATH_CHARS_MAX))
@@ -205,7 +213,7 @@ class ProcessIntake:
             self._losses.overflow(EXECS_DROPPED, 1)
             return
         seen.ancestry = self._family.ancestry(seen.process, self._reader, verify=verify)
-        if GONE in seen.process.caveats and seen.ancestry:
+        if seen.ancestry and not _UNREAD.isdisjoint(seen.process.caveats):
             seen.process = _of_parent(seen.process, seen.ancestry[0])
         if self._join is not None and seen.kind in _EXECS:
             self._join.expect(seen)

@@ -99,7 +99,7 @@ def open_sources(host: HostRoot, proc: Proc, clock: Clock, wanted: Wanted) -> So
         try:
             sources.argv = wanted.argv()
         except VedetteError as error:
-            sources.notes += (f"arguments are read from /proc: {error.message}",)
+            sources.notes += (f"arguments are read from /proc: {error}",)
     return sources
 
 

@@ -1,5 +1,6 @@
 """An exec and its record find each other, whichever comes first, and nobody else's."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from msgspec import UNSET
 
 from agent.hostroot import HostRoot
 from agent.sense.sensors.accounts import Accounts
-from agent.sense.sensors.argvjoin import APART_S_MAX, EARLY_MAX, WAIT_MS_MAX, ArgvJoin
+from agent.sense.sensors.argvjoin import APART_S_MAX, EARLY_MAX, SILENT_AFTER, WAIT_MS_MAX, ArgvJoin
 from agent.sense.sensors.execrecord import ExecRecord
 from agent.sense.sensors.hashqueue import Seen
 from proto.model import ObservationKind, Precision, Process, User
@@ -44,8 +45,10 @@ class AJoin:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> AJoin:
-    return AJoin(tmp_path)
+def host(tmp_path: Path) -> Iterator[AJoin]:
+    made = AJoin(tmp_path)
+    yield made
+    made.source.close()
 
 
 def test_an_exec_waits_for_its_record_which_counts_more_than_proc(host: AJoin) -> None:
@@ -167,11 +170,32 @@ def test_records_nobody_waits_for_are_forgotten_in_time_and_number(host: AJoin) 
     assert old.process.argv == ("as", "in", "proc")
 
 
+def test_a_source_that_stays_silent_is_waited_for_no_longer_until_it_speaks(host: AJoin) -> None:
+    before = host.join.is_telling
+    for pid in range(SILENT_AFTER):
+        seen = host.seen(pid=100 + pid)
+        host.join.expect(seen)
+        assert seen.waits_until
+        host.join.tell(seen)
+    ignored = host.seen()
+    host.join.expect(ignored)
+
+    host.source.tell(host.record("id"))
+    host.join.receive()
+    again = host.seen(pid=9)
+    host.join.expect(again)
+
+    assert not before
+    assert ignored.waits_until == 0
+    assert host.join.is_telling
+    assert again.waits_until
+
+
 def test_losses_are_told_once_and_closing_closes_the_source(host: AJoin) -> None:
     host.source.losses = 2
 
     assert host.join.take_lost() == 2
     assert host.join.take_lost() == 0
-    assert host.join.fileno() == -1
+    assert host.join.fileno() == host.source.fileno() >= 0
     host.join.close()
     assert host.source.is_closed

@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from agent.sense.sensors.hashqueue import (
     HELD_S_MAX,
+    OVER_BUDGET,
     QUEUE_FULL,
     RACY,
     TOO_SLOW,
@@ -141,6 +142,22 @@ def test_what_finds_no_room_is_told_without_a_digest_and_counted(tmp_path: Path)
     assert told[1].sha256 is UNSET
     assert told[1].caveats == (QUEUE_FULL,)
     assert made.queue.take_skipped() == 1
+    assert made.queue.take_skipped() == 0
+
+
+def test_over_budget_nothing_new_is_hashed_and_what_is_known_is_told(tmp_path: Path) -> None:
+    known, new = a_file(tmp_path, "known", b"1"), a_file(tmp_path, "new", b"2")
+    made = AQueue()
+    made.push(1, known)
+    made.told()
+    made.queue.hashes_new = False
+    made.push(2, known)
+    made.push(3, new)
+
+    told = made.told()
+
+    assert told[0].sha256 == hashlib.sha256(b"1").digest()
+    assert told[1].caveats == (OVER_BUDGET,)
     assert made.queue.take_skipped() == 0
 
 

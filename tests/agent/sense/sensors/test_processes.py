@@ -11,8 +11,9 @@ import pytest
 from msgspec import UNSET, Struct
 
 from agent.hostroot import HostRoot
-from agent.sense.ports import Sighting
+from agent.sense.ports import Ease, Sighting
 from agent.sense.sensors import hashqueue, identity, imagehash, procintake
+from agent.sense.sensors.execrecord import ExecRecord
 from agent.sense.sensors.processes import ProcessSensor, ProcessSettings, snapshot
 from proto.model import (
     DropReason,
@@ -25,6 +26,7 @@ from proto.model import (
 from runtime.clock import NS_PER_S, SystemClock
 from tests.agent.sense.sensors.driving import drain, drops_of, no_more_descriptors
 from tests.agent.sense.sensors.hosts import a_golden_host
+from tests.fakes.argv import FakeArgv
 from tests.fakes.clock import FakeClock
 
 CLOCK = SystemClock()
@@ -51,7 +53,7 @@ def seen(told: list[Sighting], pid: int | None = None) -> list[Seen]:
 
 def a_sensor(host: HostRoot | None = None, **settings: object) -> ProcessSensor:
     sensor = ProcessSensor(
-        ProcessSettings(**settings),  # type: ignore[arg-type]
+        ProcessSettings(**{"audit_records": False, **settings}),  # type: ignore[arg-type]
         host or HostRoot(),
         CLOCK,
     )
@@ -458,6 +460,59 @@ def test_above_the_limit_reads_are_put_together_and_that_is_said() -> None:
 
 
 @pytest.mark.root
+def test_arguments_that_records_tell_count_and_the_rung_says_so() -> None:
+    source = FakeArgv()
+    settings = ProcessSettings()
+    sensor = ProcessSensor(settings, HostRoot(), CLOCK, lambda: source)
+    sensor.start(b"")
+    if not sensor.descriptors():
+        pytest.skip(f"no process events here: {sensor.health().reason}")
+    drain(sensor, CLOCK)
+    before = sensor.health().rung
+    child = subprocess.Popen(["/bin/true", "as", "seen"])
+    child.wait()
+    source.tell(
+        ExecRecord(
+            pid=child.pid,
+            ppid=os.getpid(),
+            serial=1,
+            wall_ns=CLOCK.wall_ns(),
+            argv=("/bin/true", "as", "told"),
+        )
+    )
+
+    [process] = execs_of(told_by(sensor, lambda: True), os.getpid())
+    health = sensor.health()
+
+    sensor.stop()
+    assert before != "audit"
+    assert health.rung == "audit"
+    assert process.argv == ("/bin/true", "as", "told")
+    assert source.is_closed
+
+
+@pytest.mark.root
+def test_over_budget_less_is_looked_at_and_that_is_said(tmp_path: Path) -> None:
+    sensor = on_rung("fanotify")
+    sensor.ease(Ease.NO_ENRICHMENT)
+    child = subprocess.Popen([a_program(tmp_path), "30"])
+
+    found = until(sensor, ObservationKind.PROCESS_EXEC, child.pid)
+    eased = sensor.health()
+    sensor.ease(Ease.NORMAL)
+
+    stopped(child)
+    assert found.process.argv == ()
+    assert found.process.exe == str(tmp_path / "sleeper")
+    assert {procintake.NOT_LOOKED_UP, hashqueue.OVER_BUDGET} <= set(found.process.caveats)
+    assert found.process.session == os.getsid(0)
+    assert eased.state is HealthState.DEGRADED
+    assert "over budget" in eased.reason
+    assert "over budget" not in sensor.health().reason
+    sensor.stop()
+
+
+@pytest.mark.root
 def test_without_descriptors_nothing_is_lost_unsaid_and_all_comes_back(tmp_path: Path) -> None:
     sensor = on_rung("fanotify")
     program = a_program(tmp_path)
@@ -486,6 +541,7 @@ import os, subprocess, sys
 from pathlib import Path
 from agent.hostroot import HostRoot
 from agent.privileges import keep_only
+from agent.sense.sensors.execrecord import ExecRecord
 from agent.sense.sensors.processes import ProcessSensor, ProcessSettings
 from proto.model import Observation, ObservationKind
 from runtime.clock import SystemClock
@@ -517,7 +573,7 @@ def told_of(path):
         and fact.subject.value.exe == str(path)
     ]
 
-sensor = ProcessSensor(ProcessSettings(audit=False), HostRoot(), CLOCK)
+sensor = ProcessSensor(ProcessSettings(audit_records=False), HostRoot(), CLOCK)
 """
 
 
@@ -606,7 +662,7 @@ def test_in_a_private_pid_namespace_no_event_is_taken_for_one_of_ours() -> None:
         "from agent.sense.sensors.processes import ProcessSensor, ProcessSettings\n"
         "from runtime.clock import SystemClock\n"
         "import subprocess\n"
-        "sensor = ProcessSensor(ProcessSettings(), HostRoot(), SystemClock())\n"
+        "sensor = ProcessSensor(ProcessSettings(audit_records=False), HostRoot(), SystemClock())\n"
         "sensor.start(b'')\n"
         "subprocess.run(['/bin/true'])\n"
         "told = sensor.poll(1 << 62)\n"
@@ -638,7 +694,7 @@ def test_in_a_private_network_passes_remain_and_the_kernels_no_is_told() -> None
         "from agent.hostroot import HostRoot\n"
         "from agent.sense.sensors.processes import ProcessSensor, ProcessSettings\n"
         "from runtime.clock import SystemClock\n"
-        "sensor = ProcessSensor(ProcessSettings(), HostRoot(), SystemClock())\n"
+        "sensor = ProcessSensor(ProcessSettings(audit_records=False), HostRoot(), SystemClock())\n"
         "sensor.start(b'')\n"
         "print(sensor.health().rung, sensor.health().reason)\n"
     )
