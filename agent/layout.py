@@ -18,11 +18,16 @@ from runtime.files import fsync_dir
 
 
 class Owners(Struct, frozen=True):
-    """Numeric owners of the two halves' files; equal ones mean there is no split."""
+    """Numeric owners of the two halves' files; equal ones mean there is no split.
+
+    Those of the unit that sees DNS packets are None where there is no such user.
+    """
 
     sense_uid: int
     ship_uid: int
     ship_gid: int
+    dns_uid: int | None = None
+    dns_gid: int | None = None
 
     @property
     def split(self) -> Split:
@@ -37,12 +42,13 @@ def owners(privileges: PrivilegeSettings) -> tuple[Owners, str]:
     is one of the two users belongs to a split that somebody else, such as systemd, has made.
     """
     me = os.geteuid()
-    alone = Owners(me, me, os.getegid())
+    alone = Owners(me, me, os.getegid(), me, os.getegid())
     try:
         found = Owners(
             user_id(privileges.sense_user),
             user_id(privileges.ship_user),
             group_id(privileges.ship_group),
+            *_dns_ids(privileges.dns_user),
         )
     except NoSuchUser as error:
         return alone, error.message
@@ -56,6 +62,13 @@ def owners(privileges: PrivilegeSettings) -> tuple[Owners, str]:
     if closed is not None:
         return alone, f"other users cannot run Python from under {closed}"
     return found, ""
+
+
+def _dns_ids(name: str) -> tuple[int | None, int | None]:
+    try:
+        return user_id(name), group_id(name)
+    except NoSuchUser:
+        return None, None
 
 
 def _closed_to_others(program: Path) -> Path | None:
@@ -82,7 +95,9 @@ def make_directories(paths: PathSettings, owned: Owners) -> None:
     _own(Path(paths.sense), 0o700, owned.sense_uid, None)
     _own(Path(paths.outbox), 0o750, owned.sense_uid, owned.ship_gid if is_split else None)
     _own(Path(paths.ship), 0o700, owned.ship_uid, owned.ship_gid if is_split else None)
-    _own(Path(paths.run), 0o750, owned.sense_uid, owned.ship_gid if is_split else None)
+    # Whoever may not enter the door's group may pass through, to a directory of its own.
+    _own(Path(paths.run), 0o751, owned.sense_uid, owned.ship_gid if is_split else None)
+    _own_dns(Path(paths.dns_door).parent, owned)
     fsync_dir(state)
 
 
@@ -94,6 +109,20 @@ def give(path: Path, uid: int) -> None:
     """
     if os.geteuid() == 0:
         os.chown(path, uid, -1, follow_symlinks=False)
+
+
+def _own_dns(path: Path, owned: Owners) -> None:
+    """Make the directory whose group, set by its own bit, is that of every socket in it."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    if os.geteuid() != 0 or owned.dns_gid is None:
+        return
+    # `sense` owns what it lies in: no link that it might have put there is followed.
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(fd, owned.sense_uid, owned.dns_gid)
+        os.fchmod(fd, 0o2750)
+    finally:
+        os.close(fd)
 
 
 def _own(path: Path, mode: int, uid: int, gid: int | None) -> None:

@@ -39,6 +39,11 @@ class PathSettings(Struct, frozen=True, forbid_unknown_fields=True):
         """The socket between the halves."""
         return f"{self.run}/door.sock"
 
+    @property
+    def dns_door(self) -> str:
+        """The socket of the unit that sees DNS packets, in a directory that only it may enter."""
+        return f"{self.run}/dns/dns.sock"
+
 
 class UplinkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How the one long-lived connection behaves."""
@@ -64,6 +69,8 @@ class PrivilegeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ship_user: str = "vedette-ship"
     # May read the outbox and knock at the door.
     ship_group: str = "vedette-ship"
+    # Sees DNS packets, where the profile has that; its group is the one of the same name.
+    dns_user: str = "vedette-dns"
 
 
 class MetricsSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ part=${1:-}
 wheel=${2:-}
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 case $part in
-agent) units="vedette-sense vedette-ship vedette-inspect@" ;;
+agent) units="vedette-sense vedette-ship vedette-inspect@ vedette-dns" ;;
 collector) units="vedette-collector" ;;
 *)
     echo "usage: install.sh agent|collector WHEEL" >&2

@@ -96,7 +96,7 @@ def examine(
     owned, _ = owners(settings.privileges)
     with tempfile.TemporaryDirectory(prefix="vedette-doctor-") as scratch:
         # A scratch state: trying out must not disturb what the daemon has told.
-        paths = structs.replace(settings.paths, state=scratch)
+        paths = structs.replace(settings.paths, state=scratch, run=scratch)
         Path(paths.sense).mkdir(mode=0o700)
         site = wiring.Site(paths, owned, clock)
         for name in wiring.build_sensors(settings.sense, site, NOBODY):

@@ -43,8 +43,13 @@ _INIT: Final = 1
 
 
 def add_arguments(parser: "argparse.ArgumentParser") -> None:
-    """Describe the command; it has no options of its own."""
-    del parser
+    """Describe the command."""
+    parser.add_argument(
+        "work",
+        nargs="?",
+        choices=("dns",),
+        help="dns: see packets of port 53, in a unit of its own",
+    )
 
 
 def run(args: "argparse.Namespace") -> int:
@@ -52,9 +57,15 @@ def run(args: "argparse.Namespace") -> int:
 
     Raises:
         BadSettings: the configuration is not allowed (exit 4).
+        NoCapture: DNS packets are asked for, and cannot be seen here.
         NoSuchUser: there is no user of `sense` (exit 4).
         OSError: the kernel refuses to take rights away, or the line broke.
     """
+    if getattr(args, "work", None) == "dns":
+        # Another unit with other imports: no worker shall carry them.
+        from agent.commands import inspect_dns  # noqa: PLC0415
+
+        return inspect_dns.run(args)
     line = _connection()
     if line is None or not _is_trusted(line, args.config):
         sys.stderr.write("vedette-agent: inspect is started by sense or by its socket unit\n")

@@ -1,4 +1,4 @@
-"""``run``: start and supervise both halves."""
+"""``run``: start and supervise both halves, and the unit that sees DNS where that is wanted."""
 
 import argparse
 import os
@@ -8,8 +8,11 @@ from pathlib import Path
 
 from agent import binding
 from agent.commands.common import say, settings_of
+from agent.config import AgentSettings
 from agent.identity import load_identity
-from agent.layout import make_directories, owners
+from agent.layout import Owners, make_directories, owners
+from agent.privileges import held
+from agent.sense.profiles import runs
 from runtime.clock import SystemClock
 from runtime.logs import configure
 from runtime.supervise import Child, Supervisor
@@ -46,7 +49,16 @@ def run(args: argparse.Namespace) -> int:
         Child(name="sense", argv=(*program, "sense", *config), notifies=True, stop_wait_s=15),
         Child(name="ship", argv=(*program, "ship", *config), notifies=True),
     ]
+    if sees_dns(settings, owned):
+        children.append(Child(name="dns", argv=(*program, "inspect", "dns", *config)))
     supervisor = Supervisor(
         children, clock=SystemClock(), random=secrets.SystemRandom().random, env=os.environ
     )
     return supervisor.run(stop_order=("sense", "ship"))
+
+
+def sees_dns(settings: AgentSettings, owned: Owners) -> bool:
+    """Tell whether the unit that sees DNS packets is wanted here, and can do its work."""
+    own = settings.sense
+    is_wanted = "dns" in own.sensors.enabled and runs(own.profile, "dns")
+    return is_wanted and owned.dns_uid is not None and "net_raw" in held()

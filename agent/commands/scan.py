@@ -61,7 +61,7 @@ def findings(settings: AgentSettings, index: Path | None, seconds: int) -> Itera
         NOBODY.tenant.bytes, NOBODY.agent.bytes, _index(index), None, clock.wall_ns()
     )
     with tempfile.TemporaryDirectory(prefix="vedette-scan-") as scratch:
-        paths = structs.replace(settings.paths, state=scratch)
+        paths = structs.replace(settings.paths, state=scratch, run=scratch)
         Path(paths.sense).mkdir(mode=0o700)
         site = wiring.Site(paths, owned, clock)
         end = clock.boot_ns() + seconds * NS_PER_S

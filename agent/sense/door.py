@@ -11,11 +11,13 @@ import socket
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
 
 from agent.doorframes import (
     FRAME_BYTES_MAX,
     FromSense,
-    FromShip,
     decode_from_ship,
     encode,
 )
@@ -38,18 +40,40 @@ _UCRED = struct.Struct("iII")
 log = logger(__name__)
 
 
+class Tongue(Struct, frozen=True):
+    """What a visitor speaks.
+
+    Args:
+        decode: makes a frame of bytes; raises a VedetteError for what is none.
+        frame_bytes_max: the largest frame.
+        frames_per_s_max: more than so many are as bad as one that is none.
+    """
+
+    decode: Callable[[bytes], object]
+    frame_bytes_max: int = FRAME_BYTES_MAX
+    frames_per_s_max: int = FRAMES_PER_S_MAX
+
+
 class Door:
     """Listens, admits one visitor at a time and hands its frames on.
+
+    The visitor is `ship`, unless it speaks another tongue.
 
     Args:
         path: where the socket is bound; its directory belongs to `sense`.
         peer_uid: the only user id let in.
         clock: for the closed time and the rate cap.
         on_frame: takes each frame; a VedetteError it raises is the visitor's fault.
+        tongue: what the visitor speaks; None for what `ship` does.
     """
 
     def __init__(
-        self, path: Path, peer_uid: int, clock: Clock, on_frame: Callable[[FromShip], None]
+        self,
+        path: Path,
+        peer_uid: int,
+        clock: Clock,
+        on_frame: Callable[[Any], None],
+        tongue: Tongue | None = None,
     ) -> None:
         self._path = path
         self._peer_uid = peer_uid
@@ -57,7 +81,8 @@ class Door:
         self._on_frame = on_frame
         self._listener: socket.socket | None = None
         self._visitor: socket.socket | None = None
-        self._decoder = FrameDecoder(FRAME_BYTES_MAX)
+        self._tongue = tongue or Tongue(decode_from_ship)
+        self._decoder = FrameDecoder(self._tongue.frame_bytes_max)
         self._out = bytearray()
         self._closed_until = 0
         self._window_start = 0
@@ -81,13 +106,18 @@ class Door:
         """
         self._path.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        listener.bind(str(self._path))
-        if group is not None:
-            os.chown(self._path, -1, group)
-        self._path.chmod(0o660)
-        listener.listen(4)
-        fsync_dir(self._path.parent)
         self._listener = listener
+        try:
+            listener.bind(str(self._path))
+            if group is not None:
+                os.chown(self._path, -1, group)
+            self._path.chmod(0o660)
+            listener.listen(4)
+            fsync_dir(self._path.parent)
+        except OSError:
+            listener.close()
+            self._listener = None
+            raise
 
     def close(self) -> None:
         """Let the visitor go and stop listening; harmless when repeated."""
@@ -152,7 +182,7 @@ class Door:
         self._dismiss()
         visitor.setblocking(False)  # noqa: FBT003  (the standard library's own signature)
         self._visitor = visitor
-        self._decoder = FrameDecoder(FRAME_BYTES_MAX)
+        self._decoder = FrameDecoder(self._tongue.frame_bytes_max)
         return True
 
     def _read(self) -> None:
@@ -170,7 +200,7 @@ class Door:
         try:
             for raw in self._decoder.feed(data):
                 self._count_frame()
-                self._on_frame(decode_from_ship(raw))
+                self._on_frame(self._tongue.decode(raw))
         except (BadFrame, VedetteError) as error:
             log.warning("bad frame, door closed", reason=str(error), closed_s=CLOSED_S)
             self._shut()
@@ -180,8 +210,9 @@ class Door:
         if now - self._window_start > NS_PER_S:
             self._window_start, self._window_frames = now, 0
         self._window_frames += 1
-        if self._window_frames > FRAMES_PER_S_MAX:
-            raise DoorError(f"more than {FRAMES_PER_S_MAX} frames in a second")
+        frames_max = self._tongue.frames_per_s_max
+        if self._window_frames > frames_max:
+            raise DoorError(f"more than {frames_max} frames in a second")
 
     def _flush(self) -> None:
         while self._visitor is not None and self._out:

@@ -12,6 +12,7 @@ from agent.sense.profiles import ProfileName
 from agent.sense.recorder import RecorderSettings
 from agent.sense.redact import RedactionSettings
 from agent.sense.sensors.authlog import AuthLogSettings
+from agent.sense.sensors.dns import DnsSettings
 from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.host import HostSettings
 from agent.sense.sensors.logs import LogsSettings
@@ -36,6 +37,7 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
         "host",
         "persistence",
         "posture",
+        "dns",
     )
     processes: ProcessSettings = ProcessSettings()
     sockets: SocketSettings = SocketSettings()
@@ -46,6 +48,7 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     host: HostSettings = HostSettings()
     persistence: PersistenceSettings = PersistenceSettings()
     posture: PostureSettings = PostureSettings()
+    dns: DnsSettings = DnsSettings()
 
     def __post_init__(self) -> None:
         known = [name for name in self.__struct_fields__ if name != "enabled"]

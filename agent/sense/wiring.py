@@ -141,7 +141,13 @@ def build_sensors(
     settings: SenseSettings, site: Site, identity: PeerIdentity
 ) -> Mapping[str, Sensor]:
     """Return the enabled sensors by name, not started."""
-    place = SensorPlace(HostRoot(site.paths.host_root), site.clock, Path(site.paths.sense))
+    place = SensorPlace(
+        host=HostRoot(site.paths.host_root),
+        clock=site.clock,
+        state=Path(site.paths.sense),
+        dns_door=Path(site.paths.dns_door),
+        dns_uid=site.owned.dns_uid,
+    )
     own = settings.sensors
     subject = Subject(identity.tenant.bytes, identity.agent.bytes)
     return {

@@ -1,4 +1,5 @@
 import os
+import socket
 import stat
 import sys
 from pathlib import Path
@@ -10,10 +11,10 @@ from agent.layout import Owners, give, make_directories, owners
 from agent.settings import PathSettings, PrivilegeSettings
 from proto.model import Split
 
-SENSE, SHIP, GROUP = 61001, 61002, 61003
-APART = Owners(SENSE, SHIP, GROUP)
-TWO_USERS = PrivilegeSettings(str(SENSE), str(SHIP), str(GROUP))
-ME = Owners(os.geteuid(), os.geteuid(), os.getegid())
+SENSE, SHIP, GROUP, DNS = 61001, 61002, 61003, 61004
+APART = Owners(SENSE, SHIP, GROUP, DNS, DNS)
+TWO_USERS = PrivilegeSettings(str(SENSE), str(SHIP), str(GROUP), str(DNS))
+ME = Owners(os.geteuid(), os.geteuid(), os.getegid(), os.geteuid(), os.getegid())
 
 
 def paths_in(folder: Path) -> PathSettings:
@@ -39,7 +40,7 @@ def test_each_half_is_closed_to_the_other_and_the_outbox_open_to_its_group(tmp_p
     make_directories(paths, ME)
 
     found = [mode(path) for path in (paths.sense, paths.outbox, paths.ship, paths.run)]
-    assert found == [0o700, 0o750, 0o700, 0o750]
+    assert found == [0o700, 0o750, 0o700, 0o751]
     assert mode(paths.state) & 0o022 == 0
 
 
@@ -65,6 +66,42 @@ def test_root_gives_each_half_its_own(tmp_path: Path) -> None:
     assert owner(paths.outbox) == (SENSE, GROUP)
     assert owner(paths.ship) == (SHIP, GROUP)
     assert owner(paths.run) == (SENSE, GROUP)
+    folder = str(Path(paths.dns_door).parent)
+    assert (owner(folder), mode(folder)) == ((SENSE, DNS), 0o2750)
+
+
+@pytest.mark.root
+def test_a_link_in_the_place_of_a_directory_of_ours_is_not_followed(tmp_path: Path) -> None:
+    paths = paths_in(tmp_path)
+    others = tmp_path / "others"
+    others.mkdir()
+    Path(paths.run).mkdir(parents=True)
+    Path(paths.dns_door).parent.symlink_to(others)
+
+    with pytest.raises(OSError, match="Not a directory"):
+        make_directories(paths, APART)
+
+    assert owner(str(others))[0] == os.geteuid()
+
+
+@pytest.mark.root
+def test_a_socket_of_sense_is_open_to_the_group_of_its_directory(tmp_path: Path) -> None:
+    paths = paths_in(tmp_path)
+    make_directories(paths, APART)
+
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(paths.dns_door)
+
+    assert owner(paths.dns_door)[1] == DNS
+
+
+def test_without_a_user_for_dns_packets_the_halves_are_apart_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    as_user(monkeypatch, SENSE)
+    privileges = PrivilegeSettings(str(SENSE), str(SHIP), str(GROUP), "no-such-user")
+
+    assert owners(privileges) == (Owners(SENSE, SHIP, GROUP), "")
 
 
 @pytest.mark.root

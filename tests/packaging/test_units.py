@@ -21,6 +21,7 @@ EXPOSURE_MAX = {
     "vedette-ship.service": 1.6,
     "vedette-collector.service": 1.6,
     "vedette-inspect@.service": 0.8,
+    "vedette-dns.service": 1.5,
 }
 
 
@@ -150,6 +151,17 @@ def test_a_worker_has_nothing_but_its_connection_and_only_sense_has_one() -> Non
     assert f"ListenSequentialPacket={SOCKET}\n" in socket
     assert "SocketUser=vedette-sense\n" in socket
     assert "SocketMode=0600\n" in socket
+
+
+def test_the_unit_of_packets_has_one_capability_and_no_sight_of_the_others() -> None:
+    text = (PACKAGING / "systemd/vedette-dns.service").read_text()
+
+    assert granted(PACKAGING / "systemd/vedette-dns.service") == {"net_raw"}
+    assert "RestrictAddressFamilies=AF_PACKET AF_UNIX\n" in text
+    assert "IPAddressDeny=any" in text
+    assert "InaccessiblePaths=/var/lib/vedette\n" in text
+    assert "PartOf=vedette-sense.service" in text
+    assert "Wants=vedette-dns.service" in (DROP_INS / "full.conf").read_text()
 
 
 def test_a_mistake_of_the_operator_is_not_restarted_for_ever() -> None:

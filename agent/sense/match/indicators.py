@@ -4,6 +4,7 @@
     file seen or changed  its digest, its name
     connection            the remote address, with its port
     login                 the remote address
+    DNS answer            each address that came back
 
 Several lists may name a value, and several networks hold an address: the best of them is the
 finding's indicator (one that no warninglist doubts, the most confident, the narrowest) and the
@@ -26,6 +27,7 @@ from proto.model import (
     Argument,
     Attack,
     Disposition,
+    DnsMessage,
     Endpoint,
     Entity,
     File,
@@ -94,6 +96,12 @@ INDICATOR_RULES: Final[Mapping[IndicatorKind, IndicatorRule]] = MappingProxyType
 )
 
 
+# A name that leads there is less than a connection: nobody may have gone.
+RESOLVED: Final = IndicatorRule(
+    Rule("indicator.dns_answer", "Name that leads to a known bad address", "1"), _NAMED, 1
+)
+
+
 class Sighting(Struct, frozen=True):
     """A value seen on the host and what the index knows of it.
 
@@ -102,12 +110,14 @@ class Sighting(Struct, frozen=True):
         subject: what it belongs to, for the finding's key.
         rows: the indicators.
         was_run: whether the file was executed, not only present.
+        rule: what it means, where the kind of indicator alone does not tell.
     """
 
     seen: str
     subject: str
     rows: Sequence[IndicatorRow]
     was_run: bool = False
+    rule: IndicatorRule | None = None
 
 
 def judge(observation: Observation, context: MatchContext) -> tuple[Finding, ...]:
@@ -127,12 +137,20 @@ def judge(observation: Observation, context: MatchContext) -> tuple[Finding, ...
     return tuple(found)
 
 
-def severity_of(row: IndicatorRow, *, was_run: bool = False) -> Severity:
-    """Return how bad it is that an indicator was met."""
+def severity_of(
+    row: IndicatorRow, *, was_run: bool = False, rule: IndicatorRule | None = None
+) -> Severity:
+    """Return how bad it is that an indicator was met.
+
+    Args:
+        row: the indicator.
+        was_run: whether it is a file that was executed.
+        rule: what it means; None for what its kind does.
+    """
     provenance = row.provenance
     if provenance.warning:
         return Severity.INFORMATIONAL
-    scale = _RUN if was_run else INDICATOR_RULES[row.kind].scale
+    scale = _RUN if was_run else (rule or INDICATOR_RULES[row.kind]).scale
     return next(severity for least, severity in scale if provenance.confidence >= least)
 
 
@@ -190,6 +208,17 @@ def _look_at_login(observation: Observation, context: MatchContext) -> Iterator[
     yield Sighting(address, f"{_text(login.service)}{_SEPARATOR}{_text(name)}", rows)
 
 
+def _look_at_answer(observation: Observation, context: MatchContext) -> Iterator[Sighting]:
+    message = observation.subject.value
+    if not isinstance(message, DnsMessage):
+        return
+    for answer in dict.fromkeys(message.answers):
+        # What is no address, such as another name, is in no index of addresses.
+        rows = context.index.lookup_address(answer, None)
+        if rows:
+            yield Sighting(f"{message.name} is {answer}", message.name, rows, rule=RESOLVED)
+
+
 _LOOKS: Final[
     Mapping[ObservationKind, Callable[[Observation, MatchContext], Iterable[Sighting]]]
 ] = MappingProxyType(
@@ -201,6 +230,7 @@ _LOOKS: Final[
         ObservationKind.FILE_CHANGED: _look_at_file,
         ObservationKind.SOCKET_OPEN: _look_at_socket,
         ObservationKind.LOGIN: _look_at_login,
+        ObservationKind.DNS_ANSWER: _look_at_answer,
     }
 )
 
@@ -223,8 +253,8 @@ def _finding(
     rows: Sequence[IndicatorRow],
 ) -> Finding:
     best = rows[0]
-    told, rule = best.provenance, INDICATOR_RULES[best.kind].rule
-    severity = severity_of(best, was_run=sighting.was_run)
+    told, rule = best.provenance, (sighting.rule or INDICATOR_RULES[best.kind]).rule
+    severity = severity_of(best, was_run=sighting.was_run, rule=sighting.rule)
     subject = _SEPARATOR.join((best.value, sighting.subject))
     thing = observation.subject.value
     process = thing if isinstance(thing, Process) else observation.process

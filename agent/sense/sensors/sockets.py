@@ -42,8 +42,10 @@ TOLD_MAX: Final = POLL_SIGHTINGS_MAX - KINDS_MAX
 ARGV_BYTES_MAX: Final = 4096
 SNAPSHOT_MAX: Final = 1_000_000
 
-# Full looks take one part of a core in so many; listeners are looked at on each tick.
+# Full looks take one part of a core in so many; listeners are looked at on each tick. What a look
+# costs is told by the number of sockets: the clock of a busy host would tell of its load instead.
 FULL_LOOK_SHARE: Final = 500
+LOOK_NS_A_SOCKET: Final = 2000
 FULL_LOOK_S_MAX: Final = 60
 
 SPEC: Final = SensorSpec(
@@ -122,7 +124,6 @@ class SocketSensor:
         self._teller = SocketTeller(clock, Source(NAME, "none", coverage))
         self._look_at = 0
         self._full_at = 0
-        self._look_ns = 0
         self._full_every_s = settings.interval_s
         self._blind = ""
         self._last_success = 0
@@ -237,7 +238,6 @@ class SocketSensor:
         if now < self._look_at or self._look is not None or self._ready:
             return
         self._look_at = self._next_tick(now)
-        self._look_ns = 0
         only_listening = now < self._full_at
         self._look = SocketLook(
             view.tables, view.reader, self._holders, only_listening=only_listening
@@ -248,10 +248,7 @@ class SocketSensor:
         return (now // interval + 1) * interval
 
     def _advance(self, view: _View, look: SocketLook) -> None:
-        began, was_reading = self._clock.boot_ns(), look.is_reading
         rows = look.step()
-        if was_reading:
-            self._look_ns += self._clock.boot_ns() - began
         if rows is not None:
             self._look = None
             self._finish(view, look, rows)
@@ -262,7 +259,8 @@ class SocketSensor:
         tables, now = view.tables, self._clock.boot_ns()
         if not look.only_listening:
             interval = self._settings.interval_s
-            wait_s = min(self._look_ns * FULL_LOOK_SHARE // NS_PER_S, FULL_LOOK_S_MAX)
+            cost_ns = tables.known * LOOK_NS_A_SOCKET
+            wait_s = min(cost_ns * FULL_LOOK_SHARE // NS_PER_S, FULL_LOOK_S_MAX)
             self._full_every_s = max(interval, wait_s)
             # The next tick but for a wait that reaches beyond it.
             self._full_at = now + (wait_s - interval) * NS_PER_S

@@ -35,11 +35,6 @@ class SocketLook:
         self._new: list[SocketRow] = []
         self._search: OwnerSearch | None = None
 
-    @property
-    def is_reading(self) -> bool:
-        """Whether there are tables left to read; after that, holders are searched."""
-        return bool(self._todo)
-
     def step(self) -> list[tuple[SocketRow, Process | None]] | None:
         """Do one slice; return the new sockets when the look is over."""
         if self._todo:

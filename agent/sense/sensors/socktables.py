@@ -92,6 +92,11 @@ class SocketTables:
         return not self._rungs and bool(self._problems)
 
     @property
+    def known(self) -> int:
+        """How many sockets the last looks saw."""
+        return sum(map(len, self._known.values()))
+
+    @property
     def listening_ports(self) -> set[tuple[str, int]]:
         """The ports on which something listens: ``tcp`` or ``udp``, and the number."""
         return {

@@ -12,6 +12,7 @@ from msgspec import Struct
 from agent.hostroot import HostRoot
 from agent.sense.ports import Sensor
 from agent.sense.sensors.authlog import AuthLogSensor
+from agent.sense.sensors.dns import DnsSensor
 from agent.sense.sensors.files import FileSensor
 from agent.sense.sensors.host import HostSensor
 from agent.sense.sensors.logs import LogsSensor
@@ -23,11 +24,16 @@ from runtime.clock import Clock
 
 
 class SensorPlace(Struct, frozen=True):
-    """Where a sensor looks, by which clock, and the directory where it keeps what it told."""
+    """Where a sensor looks, by which clock, and the directory where it keeps what it told.
+
+    ``dns_door`` is where the unit that sees DNS packets knocks, ``dns_uid`` who it must be.
+    """
 
     host: HostRoot
     clock: Clock
     state: Path
+    dns_door: Path | None = None
+    dns_uid: int | None = None
 
 
 # Takes the sensor's own section of the settings.
@@ -44,4 +50,5 @@ SENSORS: Final[Mapping[str, SensorFactory]] = {
     "persistence": lambda own, at: PersistenceSensor(
         own, at.host, at.clock, at.state / "persistence.db"
     ),
+    "dns": lambda own, at: DnsSensor(own, at.host, at.clock, (at.dns_door, at.dns_uid)),
 }

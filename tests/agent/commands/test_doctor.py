@@ -9,12 +9,15 @@ from msgspec import structs
 
 from agent.commands import doctor
 from agent.privileges import held
+from agent.sense.profiles import runs
 from agent.sense.sensors.table import SENSORS
 from agent.sense.wiring import POSTURE
 from tests.agent.daemons import SENSE, SHIP, a_daemon, a_split_machine
 from tests.agent.machine import Machine
 
 STATES = {"ok", "degraded", "blind"}
+# What runs in the profile of that name.
+STANDARD = [name for name in (*SENSORS, POSTURE) if runs("standard", name)]
 
 
 def rows_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -36,7 +39,7 @@ def test_each_sensor_is_one_line_with_the_fields_scripts_depend_on(
 
     rows = rows_of(capsys)
     assert code == 3
-    assert [row["sensor"] for row in rows] == [*SENSORS, POSTURE]
+    assert [row["sensor"] for row in rows] == STANDARD
     for row in rows:
         assert row["state"] in STATES
         assert (row["state"] == "ok") == (row["reason"] == "")
@@ -135,7 +138,7 @@ def test_trying_out_leaves_no_trace_in_the_state_of_the_daemon(tmp_path: Path) -
     names: list[str] = []
     list(doctor.examine(machine.settings, names.append))
 
-    assert names == [*SENSORS, POSTURE]
+    assert names == STANDARD
     assert not Path(machine.paths.state).exists()
 
 

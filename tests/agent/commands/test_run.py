@@ -5,6 +5,10 @@ import pytest
 
 from agent.commands import run
 from agent.commands.status import read_state
+from agent.config import AgentSettings
+from agent.layout import Owners
+from agent.sense.profiles import ProfileName
+from agent.sense.settings import SenseSettings, SensorSettings
 from runtime.settings import BadSettings
 from tests.agent.daemons import SENSE, SHIP, a_daemon, a_split_machine, status_of
 from tests.agent.machine import Machine
@@ -77,3 +81,31 @@ def test_nothing_is_started_with_settings_that_are_not_allowed(tmp_path: Path) -
 
 def _words(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+
+def wanting(profile: ProfileName, enabled: tuple[str, ...] = ("dns",)) -> AgentSettings:
+    sensors = SensorSettings(enabled=enabled)
+    return AgentSettings(sense=SenseSettings(profile=profile, sensors=sensors))
+
+
+@pytest.mark.parametrize(
+    ("settings", "dns_uid", "rights", "wanted"),
+    [
+        (wanting("full"), 61004, {"net_raw"}, True),
+        (wanting("standard"), 61004, {"net_raw"}, False),
+        (wanting("full", ("files",)), 61004, {"net_raw"}, False),
+        (wanting("full"), None, {"net_raw"}, False),
+        (wanting("full"), 61004, set(), False),
+    ],
+)
+def test_the_unit_of_dns_packets_is_started_where_it_is_wanted_and_can_work(
+    monkeypatch: pytest.MonkeyPatch,
+    settings: AgentSettings,
+    dns_uid: int | None,
+    rights: set[str],
+    *,
+    wanted: bool,
+) -> None:
+    monkeypatch.setattr(run, "held", lambda: rights)
+
+    assert run.sees_dns(settings, Owners(1, 2, 3, dns_uid, dns_uid)) is wanted

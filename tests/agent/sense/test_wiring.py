@@ -35,7 +35,8 @@ def test_the_sensors_that_are_enabled_are_built_and_no_others(tmp_path: Path) ->
 
     assert list(build_sensors(enabling("posture", "files"), site, NOBODY)) == ["posture", "files"]
     assert build_sensors(enabling(), site, NOBODY) == {}
-    assert set(build_sensors(SenseSettings(), site, NOBODY)) == {*SENSORS, wiring.POSTURE}
+    full = SenseSettings(profile="full")
+    assert set(build_sensors(full, site, NOBODY)) == {*SENSORS, wiring.POSTURE}
 
 
 def test_a_host_that_is_not_enrolled_has_nothing_to_run(tmp_path: Path) -> None:

@@ -8,13 +8,20 @@ from hypothesis import strategies as st
 from msgspec import UNSET, structs
 
 from agent.sense.match.context import MatchContext
-from agent.sense.match.indicators import ALSO_LISTED_MAX, INDICATOR_RULES, judge, severity_of
+from agent.sense.match.indicators import (
+    ALSO_LISTED_MAX,
+    INDICATOR_RULES,
+    RESOLVED,
+    judge,
+    severity_of,
+)
 from proto import codec
 from proto.content.index import IndicatorRow
 from proto.content.kinds import IndicatorKind
 from proto.model import (
     ContentStamp,
     Disposition,
+    DnsMessage,
     Endpoint,
     Entity,
     File,
@@ -82,6 +89,41 @@ def an_endpoint(address: str = "192.0.2.1", port: int = 4444) -> Endpoint:
 def only(found: tuple[Finding, ...]) -> Finding:
     (finding,) = found
     return finding
+
+
+def a_dns_answer(*answers: str) -> DnsMessage:
+    return DnsMessage(name="cdn.example.net", qtype="A", code="NOERROR", answers=answers)
+
+
+LISTED = [
+    (IndicatorKind.IPV4, "192.0.2.66", a_provenance(confidence=95)),
+    (IndicatorKind.IPV6, "2001:db8::66", a_provenance(confidence=95)),
+]
+
+
+@pytest.mark.parametrize("address", ["192.0.2.66", "2001:db8::66"])
+def test_a_name_that_leads_to_a_listed_address_is_found_and_is_less_than_a_contact(
+    address: str,
+) -> None:
+    answer = a_dns_answer("other.example.net", "192.0.2.9", address, address)
+
+    finding = only(judge(seen(answer, ObservationKind.DNS_ANSWER), a_context(LISTED)))
+
+    assert (finding.rule.id, finding.title) == (RESOLVED.rule.id, RESOLVED.rule.name)
+    assert finding.severity is Severity.MEDIUM
+    assert finding.indicator is not None
+    assert finding.indicator.value == address
+    assert finding.arguments[0].value == f"cdn.example.net is {address}"
+    assert finding.entities == (Entity(Role.TARGET, answer),)
+
+
+def test_answers_that_lead_nowhere_listed_and_queries_are_nothing() -> None:
+    answer = a_dns_answer("192.0.2.9", "MX 10 mail.example.org", "TXT 5 bytes", ".")
+
+    assert judge(seen(answer, ObservationKind.DNS_ANSWER), a_context(LISTED)) == ()
+    assert (
+        judge(seen(a_dns_answer("192.0.2.66"), ObservationKind.DNS_QUERY), a_context(LISTED)) == ()
+    )
 
 
 def test_every_kind_of_indicator_has_a_rule_with_a_title_of_its_own_words() -> None:

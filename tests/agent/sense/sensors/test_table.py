@@ -5,6 +5,7 @@ import pytest
 
 from agent.hostroot import HostRoot
 from agent.sense.sensors.authlog import AuthLogSettings
+from agent.sense.sensors.dns import DnsSettings
 from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.host import HostSettings
 from agent.sense.sensors.logs import LogsSettings
@@ -25,6 +26,7 @@ SETTINGS = {
     "packages": PackageSettings(),
     "host": HostSettings(),
     "persistence": PersistenceSettings(),
+    "dns": DnsSettings(),
 }
 
 
