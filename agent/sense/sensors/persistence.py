@@ -15,16 +15,18 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta, Struct, structs
 
 from agent.hostroot import HostRoot
+from agent.hosttext import host_text
 from agent.sense.mechanisms import ACCOUNTS, RIGHTS
 from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, SensorSpec, Sighting
 from agent.sense.sensors.persist import items, look, packaged
 from agent.sense.sensors.persist.items import Found
 from agent.sense.sensors.persist.loginrecords import LoginRecords, Loss, Record
 from agent.sense.sensors.persist.look import Look, Mark
-from agent.sense.sensors.persist.places import Places, read_places
+from agent.sense.sensors.persist.places import Places, below, read_places
 from agent.sense.sensors.persist.readers import READERS
 from agent.sense.sensors.persist.setuid import Area, walk
 from agent.sense.sensors.persist.watches import ReaderWatches
@@ -47,13 +49,20 @@ _SIGHTINGS_A_STEP: Final = 3
 _ROWS_A_SLICE: Final = 64
 
 _BASELINE: Final = b"!baseline:"
+_DENIED: Final = b"!denied:"
 _STATED: Final = b"!stated"
 _WALKED: Final = b"!walked"
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[str])
 
 _Steps = Generator[None, None, None]
 
 # Container images bring files of their own, which nobody runs outside of their container.
 DEFAULT_WALK_EXCLUDE: Final = (
+    "/run/containerd",
+    "/run/docker",
+    "/run/user",
     "/snap",
     "/var/lib/containerd",
     "/var/lib/containers",
@@ -63,6 +72,9 @@ DEFAULT_WALK_EXCLUDE: Final = (
     "/var/lib/lxd",
     "/var/lib/machines",
 )
+
+
+Directory = Annotated[str, Meta(pattern=r"^/[^/\x00]", max_length=4096)]
 
 
 class PersistenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,7 +89,7 @@ class PersistenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
     # A start has enough to do.
     walk_delay_s: Annotated[int, Meta(ge=0, le=86_400)] = 300
     # Directories that the walk leaves out.
-    walk_exclude: Annotated[tuple[str, ...], Meta(max_length=256)] = DEFAULT_WALK_EXCLUDE
+    walk_exclude: Annotated[tuple[Directory, ...], Meta(max_length=256)] = DEFAULT_WALK_EXCLUDE
     # Directories that the walk visits at most.
     walk_entries_max: Annotated[int, Meta(ge=1, le=100_000_000)] = 5_000_000
     # Entries of one kind of source; what is beyond is counted and said.
@@ -227,11 +239,9 @@ class PersistenceSensor:
             self._going = None
 
     def _take_events(self) -> None:
-        moved = self._watches.read(READERS)
-        if not moved or self._due is None:
+        # Which reader it was, and whether it was for nothing, the marks tell at little cost.
+        if not self._watches.read(READERS) or self._due is None:
             return
-        for reader in moved:
-            self._marks.pop(reader, None)
         wanted = max(self._clock.boot_ns() + SETTLE_NS, self._begun + CALM_NS)
         self._due = min(self._due, wanted)
 
@@ -314,6 +324,7 @@ class PersistenceSensor:
     def _compare(self, name: str, seeing: Look, found: dict[bytes, Found]) -> _Steps:
         rows = self._told.between(items.prefix_of(name), items.end_of(name), 1 << 30)
         is_baseline = self._told.get(_BASELINE + name.encode()) is None
+        denied = self._denied(name)
         known: dict[bytes, Persistence] = {}
         for key, value in rows:
             yield
@@ -341,8 +352,30 @@ class PersistenceSensor:
                 one.item, package=origin.package, caveats=one.item.caveats + origin.caveats
             )
             self._told.put(key, items.encoded(item))
-            self._tell_new(item, one.changed, (key in known, is_baseline))
+            is_first = is_baseline or below(item.path, denied)
+            self._tell_new(item, one.changed, (key in known, is_first))
         self._told.put(_BASELINE + name.encode(), b"1")
+        if is_baseline or denied:
+            lacking = {host_text(path, items.PATH_CHARS_MAX) for path in seeing.denied}
+            still = lacking if is_baseline else denied & lacking
+            self._told.put(_DENIED + name.encode(), _encoder.encode(sorted(still)))
+
+    def _denied(self, name: str) -> set[str]:
+        """Return what we lacked the right to read when we first looked, and have lacked since.
+
+        What is to be seen there when we get the right has not come by that. Nothing is added later:
+        whoever can hide a file for a while must not make it an old one.
+
+        Raises:
+            StateLost: the database is damaged.
+        """
+        value = self._told.get(_DENIED + name.encode())
+        if value is None:
+            return set()
+        try:
+            return set(_decoder.decode(value))
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise StateLost("a row cannot be read") from error
 
     def _tell_new(self, item: Persistence, changed: int, about: tuple[bool, bool]) -> None:
         is_known, is_baseline = about

@@ -49,7 +49,9 @@ def line(content: Content, entry: Entry) -> Found:
     """Return what one line of a file says; it is known by what it says and for whom."""
     item = _item(entry, content.path, UNSET)
     who = entry.user.name if entry.user is not None else ""
-    return Found(item, content.seen.st_ctime_ns, f"{item.value}\0{who}")
+    # Of all that it says: what is told of it may be cut.
+    said = hashlib.blake2b(_raw(entry.value or b""), digest_size=16).hexdigest()
+    return Found(item, content.seen.st_ctime_ns, f"{said} {who}")
 
 
 def whole(content: Content, entry: Entry) -> Found:
@@ -117,6 +119,10 @@ def is_same(known: Persistence, seen: Persistence) -> bool:
 def _of_reader(item: Persistence) -> Persistence:
     caveats = tuple(one for one in item.caveats if one not in _OF_PACKAGE)
     return structs.replace(item, package=UNSET, caveats=caveats)
+
+
+def _raw(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
 
 def _item(entry: Entry, path: str, sha256: bytes | UnsetType) -> Persistence:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from functools import cached_property
 from typing import Final
 
@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from agent.hostroot import (
     READ_FLAGS,
+    HostFileDenied,
     HostFileError,
     HostFileMissing,
     HostRoot,
@@ -24,10 +25,11 @@ from agent.hostroot import (
 )
 from agent.hosttext import host_text
 
-FILE_BYTES_MAX: Final = 1 << 20
+FILE_BYTES_MAX: Final = 1 << 19
 NAMES_MAX: Final = 4096
 LINKS_MAX: Final = 16
 UNREAD_MAX: Final = 64
+DENIED_MAX: Final = 4096
 # A file whose ctime is this young may be written again without any stamp moving.
 YOUNG_NS: Final = 50_000_000
 
@@ -57,17 +59,22 @@ class Content:
         """The digest of the whole file; None where it was not read to its end."""
         return hashlib.sha256(self.data).digest() if self.is_whole else None
 
-    def lines(self) -> list[bytes]:
-        """Return the lines that were read whole."""
-        lines = self.data.split(b"\n")
-        return lines if self.is_whole else lines[:-1]
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines that were read whole."""
+        data, at = self.data, 0
+        while (end := data.find(b"\n", at)) >= 0:
+            yield data[at:end]
+            at = end + 1
+        if self.is_whole:
+            yield data[at:]
 
 
 class Mark(Struct, frozen=True):
-    """What an answer depended on: the paths, and one digest of all their metadata."""
+    """What an answer depended on: the paths, one digest of all their metadata, our rights."""
 
     paths: bytes
     digest: bytes
+    denied: tuple[str, ...] = ()
 
 
 class Writable(Struct, frozen=True):
@@ -98,6 +105,7 @@ class Look:
         self.directories: dict[str, None] = {}
         self.writable: dict[str, Writable] = {}
         self.unread: dict[str, str] = {}
+        self.denied: dict[str, None] = {}
         self.is_partial = False
         self.odd = 0
 
@@ -219,7 +227,7 @@ class Look:
     def mark(self) -> Mark:
         """Return what the answer depended on; one that is too young to trust matches nothing."""
         digest = b"" if self._is_young else self._digest.digest()
-        return Mark(b"\0".join(map(os.fsencode, self._paths)), digest)
+        return Mark(b"\0".join(map(os.fsencode, self._paths)), digest, tuple(self.denied))
 
     # ------------------------------------------------------------------------------- notes
 
@@ -245,6 +253,8 @@ class Look:
 
     def _refused(self, path: str, error: HostFileError) -> None:
         self.stamp_again(path)
+        if isinstance(error, HostFileDenied) and len(self.denied) < DENIED_MAX:
+            self.denied[path] = None
         if not isinstance(error, HostFileMissing):
             self.cannot(path, error.message.rpartition(": ")[2])
 
@@ -292,6 +302,8 @@ def is_as(mark: Mark, host: HostRoot, now: int) -> Generator[None, None, bool]:
     """
     if not mark.digest:
         return False
+    if any(_is_allowed(host, path) for path in mark.denied):
+        return False
     look = Look(host, (), now)
     for count, path in enumerate(mark.paths.split(b"\0")):
         if count % _STEPS_A_SLICE == _STEPS_A_SLICE - 1:
@@ -305,6 +317,15 @@ def shown(reasons: Iterable[tuple[str, str]]) -> str:
     told = [f"{host_text(path, _SHOWN_CHARS_MAX)} {why}" for path, why in reasons]
     more = f" and {len(told) - 3} more" if len(told) > 3 else ""
     return ", ".join(told[:3]) + more
+
+
+def _is_allowed(host: HostRoot, path: str) -> bool:
+    """Tell whether what we lacked the right to read can be opened now."""
+    try:
+        os.close(host.open(path))
+    except HostFileError:
+        return False
+    return True
 
 
 def _writable(path: str, seen: os.stat_result) -> Writable:

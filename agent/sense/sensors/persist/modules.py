@@ -18,7 +18,6 @@ LOAD_DIRECTORIES: Final = tuple(
 COMMAND_DIRECTORIES: Final = tuple(
     f"{top}/modprobe.d" for top in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
 )
-LINES_MAX: Final = 4096
 LINE_BYTES_MAX: Final = 4096
 
 _COMMANDS: Final = frozenset({b"install", b"remove"})
@@ -73,7 +72,7 @@ def commands(content: Content) -> Iterator[Found]:
 
 def _lines(content: Content) -> Iterator[bytes]:
     waiting = b""
-    for raw in content.lines()[:LINES_MAX]:
+    for raw in content.lines():
         text = waiting + raw[:LINE_BYTES_MAX].strip()
         if text.endswith(b"\\") and len(text) < LINE_BYTES_MAX:
             waiting = text[:-1] + b" "

@@ -5,6 +5,7 @@ belongs on the one thread that senses. Source: proc_pid_mountinfo(5).
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -43,13 +44,12 @@ def read_places(host: HostRoot) -> Places:
 def parse_places(mountinfo: bytes) -> Places:
     """Return the places in untrusted bytes; lines that are none are passed over.
 
-    A walk begins at each local file system once, where set-user-id bits count. File systems of
-    containers are left out: their layers come and go with images.
+    A walk begins once at each part of a local file system on which set-user-id bits count.
     """
     remote = remote_mounts(mountinfo)
     points: dict[str, None] = {}
     far: dict[str, None] = {}
-    starts: dict[bytes, tuple[bytes, str]] = {}
+    parts: list[tuple[bytes, str, str]] = []
     for line in mountinfo.split(b"\n")[:MOUNTS_MAX]:
         before, _, after = line.partition(b" - ")
         fields = before.split(b" ")
@@ -61,17 +61,28 @@ def parse_places(mountinfo: bytes) -> Places:
             far[point] = None
             continue
         kind, device, root = after.split(b" ", 1)[0], fields[2], fields[3]
-        is_container = kind == b"overlay" and point != "/"
-        if kind not in _WITH_FILES or b"nosuid" in fields[5].split(b",") or is_container:
-            continue
-        # One file system may be mounted in parts at many places: the widest part is enough.
-        if device not in starts or len(root) < len(starts[device][0]):
-            starts[device] = (root, point)
+        if kind in _WITH_FILES and b"nosuid" not in fields[5].split(b","):
+            parts.append((device, _path(root), point))
     return Places(
-        remote=tuple(far),
-        points=frozenset(points),
-        starts=tuple(sorted(point for _, point in starts.values())) or ("/",),
+        remote=tuple(far), points=frozenset(points), starts=tuple(_widest(parts)) or ("/",)
     )
+
+
+def below(path: str, tops: Iterable[str]) -> bool:
+    """Tell whether a path is one of these or lies below one."""
+    return any(path == top or path.startswith(f"{top.rstrip('/')}/") for top in tops)
+
+
+def _widest(parts: list[tuple[bytes, str, str]]) -> list[str]:
+    """Return where to begin: one file system may be mounted in parts, some of them twice."""
+    taken: dict[bytes, list[str]] = {}
+    starts = []
+    for device, root, point in sorted(parts, key=lambda part: len(part[1])):
+        seen = taken.setdefault(device, [])
+        if not below(root, seen):
+            seen.append(root)
+            starts.append(point)
+    return sorted(starts)
 
 
 def _path(raw: bytes) -> str:

@@ -23,7 +23,7 @@ from agent.sense.sensors.persist.filecaps import (
 )
 from agent.sense.sensors.persist.items import Entry, Found, plain
 from agent.sense.sensors.persist.look import Look
-from agent.sense.sensors.persist.places import Places
+from agent.sense.sensors.persist.places import Places, below
 from proto.model import User
 
 HASH_BYTES_MAX: Final = 64 << 20
@@ -53,6 +53,8 @@ def walk(look: Look, host: HostRoot, area: Area) -> Iterator[Found | None]:
     """
     left = area.entries_max
     for start in area.places.starts:
+        if below(start, area.exclude):
+            continue
         stack = [start.rstrip("/")]
         while stack:
             directory = stack.pop()

@@ -23,7 +23,6 @@ from agent.sense.sensors.persist.look import Content, Look
 PRELOAD: Final = "/etc/ld.so.preload"
 LOADER: Final = "/etc/ld.so.conf"
 INCLUDES_MAX: Final = 256
-LINES_MAX: Final = 1024
 LINE_BYTES_MAX: Final = 4096
 
 FILES: Final = (
@@ -100,7 +99,7 @@ def read(look: Look) -> Iterator[Found | None]:
 
 def preloads(content: Content) -> Iterator[Found]:
     """Yield each library that the loader puts into every program; white space and ``:`` divide."""
-    for raw in content.lines()[:LINES_MAX]:
+    for raw in content.lines():
         text = raw.partition(b"#")[0].replace(b":", b" ")
         for word in text.split():
             yield line(content, Entry(LD_PRELOAD, word.rpartition(b"/")[2] or word, word))
@@ -111,7 +110,7 @@ def _loader(look: Look) -> Iterator[Found | None]:
     while waiting:
         yield None
         content = look.file(waiting.pop(0))
-        for raw in content.lines()[:LINES_MAX] if content is not None else ():
+        for raw in content.lines() if content is not None else ():
             text = raw[:LINE_BYTES_MAX].partition(b"#")[0].strip()
             words = text.decode("utf-8", "surrogateescape").split()
             if words[:1] == ["include"]:

@@ -1,5 +1,6 @@
 """Entries are stated once, then what came, went and changed; nothing lost, nothing twice."""
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -270,6 +271,49 @@ def test_an_empty_file_of_accounts_is_a_problem_and_no_mass_removal(host: Host) 
 
     assert host.later() == []
     assert host.sensor.health().state is HealthState.BLIND
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Read with the rights of nobody."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can lay its rights down for a while")
+    os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_what_we_lacked_the_right_to_read_at_first_has_not_come_when_we_get_it(
+    host: Host,
+) -> None:
+    sudoers = host.put("/etc/sudoers", "a ALL=ALL\n", 0o600)
+    host.sensor.start(b"")
+    with as_nobody():
+        drain(host.sensor, host.clock)
+    blind = host.sensor.health()
+    host.put("/etc/sudoers", "a ALL=ALL\nb ALL=ALL\n", 0o600)
+    first = kinds(host.later())
+    sudoers.write_text("a ALL=ALL\nc ALL=ALL\n")
+
+    assert "/etc/sudoers permission denied" in blind.reason
+    assert first == [
+        (ObservationKind.PERSISTENCE_SEEN, "a"),
+        (ObservationKind.PERSISTENCE_SEEN, "b"),
+    ]
+    assert (ObservationKind.PERSISTENCE_ADDED, "c") in kinds(host.later())
+
+
+def test_a_right_that_is_lost_later_makes_nothing_old(host: Host) -> None:
+    host.put("/etc/sudoers", "a ALL=ALL\n", 0o600)
+    host.start()
+    host.put("/etc/sudoers", "a ALL=ALL\nb ALL=ALL\n", 0o600)
+    with as_nobody():
+        hidden = host.later()
+
+    assert hidden == []
+    assert kinds(host.later()) == [(ObservationKind.PERSISTENCE_ADDED, "b")]
 
 
 def test_a_damaged_state_is_set_aside_said_and_all_is_stated_again(host: Host) -> None:

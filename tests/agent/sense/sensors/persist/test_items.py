@@ -88,3 +88,11 @@ def test_any_host_text_fits_the_wire_and_the_store(name: bytes, value: bytes, pa
     entity = model.Entity(model.Role.TARGET, item)
     source = model.Source("persistence", "stat", "")
     codec.encode_record(model.InventoryItem(model.Change.ADDED, entity, 1, source))
+
+
+def test_a_line_that_differs_where_it_is_cut_is_another_one() -> None:
+    one = line(a_content(b""), Entry("cron_job", "@daily", "x" * 5000))
+    other = line(a_content(b""), Entry("cron_job", "@daily", "x" * 5000 + "y"))
+
+    assert one.item == other.item
+    assert key_of("cron", one) != key_of("cron", other)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.hostroot import HostRoot
-from agent.sense.sensors.persist.places import Places, parse_places, read_places
+from agent.sense.sensors.persist.places import Places, below, parse_places, read_places
 from tests.agent.sense.sensors.persist.looking import put
 
 MOUNTS = rb"""21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -26,7 +26,7 @@ x 21 8:1 / /y rw - ext4 z rw
 def test_walks_begin_at_local_file_systems_where_special_bits_count() -> None:
     places = parse_places(MOUNTS)
 
-    assert places.starts == ("/", "/all data")
+    assert places.starts == ("/", "/all data", "/var/lib/docker/overlay2/x/merged")
     assert places.remote == ("/net", "/fuse")
     assert {"/proc", "/data", "/chroot/etc", "/tmp"} <= places.points
     assert "/y" not in places.points
@@ -47,3 +47,20 @@ def test_any_bytes_are_places(data: bytes) -> None:
 
     assert places.starts
     assert set(places.remote) <= places.points
+
+
+def test_each_part_of_a_file_system_is_walked_once() -> None:
+    parts = rb"""30 1 0:30 /@ / rw - btrfs /dev/sda rw
+31 30 0:30 /@home /home rw - btrfs /dev/sda rw
+32 30 0:30 /@/etc /chroot/etc rw - btrfs /dev/sda rw
+33 30 0:31 / /usr rw - overlay sysext rw
+"""
+
+    assert parse_places(parts).starts == ("/", "/home", "/usr")
+
+
+def test_a_path_lies_below_itself_and_what_is_above() -> None:
+    assert below("/a/b", ["/a"])
+    assert below("/a", ["/a"])
+    assert below("/a", ["/"])
+    assert not below("/ab", ["/a"])

@@ -17,7 +17,12 @@ from tests.agent.sense.sensors.persist.looking import a_look, put
 
 
 def walked(
-    root: Path, look: Look | None = None, *, exclude: str = "", points: str = "", most: int = 1000
+    root: Path,
+    look: Look | None = None,
+    *,
+    exclude: str = "/none",
+    points: str = "",
+    most: int = 1000,
 ) -> list[Persistence]:
     places = Places(points=frozenset({points}))
     area = Area(places, frozenset({exclude}), most)
@@ -95,3 +100,14 @@ def test_names_of_any_bytes_are_told(tmp_path: Path) -> None:
     (tmp_path / name).chmod(0o4755)
 
     assert [item.name for item in walked(tmp_path)] == ["new\nline\\xff"]
+
+
+def test_a_mount_below_what_is_left_out_is_left_out_too(tmp_path: Path) -> None:
+    put(tmp_path, "/docker/x/merged/su", "su", 0o4755)
+    places = Places(starts=("/docker/x/merged",))
+
+    found = list(
+        walk(a_look(tmp_path), HostRoot(tmp_path), Area(places, frozenset({"/docker"}), 9))
+    )
+
+    assert found == []

@@ -75,3 +75,9 @@ def test_a_start_file_that_leads_to_a_remote_place_or_a_fifo_is_not_opened(tmp_p
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_preloads_or_none(data: bytes) -> None:
     assert all(one.item.value for one in preloads(a_content(data)))
+
+
+def test_nothing_hides_behind_empty_lines() -> None:
+    found = preloads(a_content(b"\n" * 100_000 + b"/evil.so"))
+
+    assert [one.item.value for one in found] == ["/evil.so"]
