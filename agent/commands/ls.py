@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from agent.commands.common import add_json, print_rows, say, settings_of
 from agent.hostroot import HostRoot
 from agent.sense.listing import TABLES, rows
-from agent.sense.tables.table import Looking, Row
+from agent.sense.tables.table import Looking, Row, Sources
 from runtime.clock import SystemClock
 
 WIDTH_MAX = 100
@@ -44,7 +44,9 @@ def run(args: argparse.Namespace) -> int:
         return _print(explained, ("column", "meaning"), as_json=args.json)
     settings = settings_of(args)
     host = HostRoot(settings.paths.host_root)
-    looking = Looking(host, SystemClock(), settings.sense.tables)
+    sensors = settings.sense.sensors
+    sources = Sources(sensors.packages, sensors.files, sensors.persistence)
+    looking = Looking(host, SystemClock(), settings.sense.tables, sources)
     found = rows(args.table, looking)
     if args.json:
         count = print_rows(found, (), as_json=True)

@@ -5,7 +5,6 @@ from typing import Final
 
 from agent.sense.sensors import processes, sockets
 from agent.sense.sensors.filelist import file_rows as listed_files
-from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.tables.table import Looking, Row, Table, collected
 from proto.model import Endpoint, Process, User
 
@@ -40,7 +39,7 @@ def listening_rows(looking: Looking) -> Iterator[Row]:
 
 def file_rows(looking: Looking) -> Iterator[Row]:
     """Yield a row a file of the watched trees."""
-    yield from listed_files(FileSettings(), looking.host)
+    yield from listed_files(looking.sources.files, looking.host)
 
 
 def _sockets(looking: Looking, *, is_wanted: bool) -> Iterator[Row]:
@@ -160,7 +159,7 @@ LISTENING: Final = Table(
 FILES: Final = Table(
     text="files of the trees that are watched",
     columns={
-        "path": "a file of the trees that are watched by default",
+        "path": "a file of the trees that are watched",
         "type": "file, directory, link or other",
         "size_bytes": "size",
         "mode": "permission bits, octal",

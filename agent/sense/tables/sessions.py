@@ -5,12 +5,11 @@ A session may be in both; a host may have only one of the two.
 Source: sd-login(3) and systemd's session files; utmp(5).
 """
 
-import ipaddress
 import re
-import struct
 from collections.abc import Iterator
 from typing import Final
 
+from agent.sense.sensors import utmp
 from agent.sense.tables.table import Looking, Row, Table, as_text, number
 
 UTMP_PATHS: Final = ("/run/utmp", "/var/run/utmp")
@@ -18,13 +17,8 @@ LOGIND: Final = "/run/systemd/sessions"
 UTMP_BYTES_MAX: Final = 4 << 20
 SESSIONS_MAX: Final = 10_000
 
-# Type, pid, terminal, its short id, user, host, exit status (2), session, seconds, microseconds,
-# address; the same on every 64-bit architecture, in the host's byte order.
-_ENTRY: Final = struct.Struct("=hxxi32s4s32s256shhiii16s20x")
-_USER_PROCESS: Final = 7
 _SESSION_NAME: Final = re.compile(r"c?[0-9]{1,10}")
 _NS_PER_US: Final = 1000
-_NS_PER_S: Final = 1_000_000_000
 
 
 def rows(looking: Looking) -> Iterator[Row]:
@@ -74,43 +68,27 @@ def parse_session(name: str, data: bytes) -> Row:
 
 def parse_utmp(data: bytes) -> Iterator[Row]:
     """Yield the logins of a utmp; other entries and a torn last one are passed over."""
-    for at in range(0, min(len(data), SESSIONS_MAX * _ENTRY.size), _ENTRY.size):
-        if at + _ENTRY.size > len(data):
-            return
-        kind, pid, tty, _, user, host, _, _, session, seconds, micros, address = _ENTRY.unpack_from(
-            data, at
-        )
-        if kind == _USER_PROCESS and _line(user):
+    for place in range(min(len(data) // utmp.RECORD_BYTES, SESSIONS_MAX)):
+        at = place * utmp.RECORD_BYTES
+        found = utmp.parse_session(data[at : at + utmp.RECORD_BYTES])
+        if found is not None and found.kind == utmp.USER_PROCESS and found.user:
             yield {
                 "source": "utmp",
-                "session": str(session) if session else None,
-                "user": _line(user),
-                "tty": _line(tty),
-                "remote_host": _line(host),
-                "remote_address": _address(address),
-                "leader": pid,
-                "since": seconds * _NS_PER_S + micros * _NS_PER_US,
+                "session": None,
+                "user": found.user,
+                "tty": found.line or None,
+                "remote_host": found.host or None,
+                "remote_address": found.address or None,
+                "leader": found.pid,
+                "since": found.at,
             }
-
-
-def _line(raw: bytes) -> str | None:
-    text = raw.partition(b"\0")[0]
-    return as_text(text) if text else None
-
-
-def _address(raw: bytes) -> str | None:
-    """Return an address of the wire; that of version 4 stands in the first four bytes."""
-    if not any(raw):
-        return None
-    short = not any(raw[4:])
-    return str(ipaddress.IPv4Address(raw[:4]) if short else ipaddress.IPv6Address(raw))
 
 
 TABLE: Final = Table(
     text="who is logged in, from where, since when",
     columns={
         "source": "logind or utmp",
-        "session": "id of the session",
+        "session": "id of the session; null where only a terminal is known",
         "user": "name of the account",
         "uid": "number of the account",
         "tty": "terminal; null for none",

@@ -8,7 +8,7 @@ from msgspec import UNSET, structs
 from agent.sense.sensors.containers import ContainerListing
 from agent.sense.sensors.hostfacts import FactListing
 from agent.sense.sensors.listings import Listing, Thing, Unread
-from agent.sense.sensors.packages import PackageSettings, all_of, packages_of
+from agent.sense.sensors.packages import all_of, packages_of
 from agent.sense.tables.table import Looking, Row, Table
 
 _NO_INTERVAL_S: Final = 3600  # it is looked at once
@@ -16,7 +16,7 @@ _NO_INTERVAL_S: Final = 3600  # it is looked at once
 
 def package_rows(looking: Looking) -> Iterator[Row]:
     """Yield a row a package."""
-    for package in packages_of(PackageSettings(), looking.host, looking.problems):
+    for package in packages_of(looking.sources.packages, looking.host, looking.problems):
         yield structs.asdict(package)
 
 

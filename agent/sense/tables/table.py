@@ -13,6 +13,9 @@ from msgspec import UNSET, Meta, Struct
 
 from agent.hostroot import HostEntry, HostFileError, HostFileMissing, HostRoot
 from agent.hosttext import host_text
+from agent.sense.sensors.filetrees import FileSettings
+from agent.sense.sensors.packages import PackageSettings
+from agent.sense.sensors.persistence import PersistenceSettings
 from runtime.clock import Clock
 
 Row = dict[str, object]
@@ -42,6 +45,14 @@ class TableSettings(Struct, frozen=True, forbid_unknown_fields=True):
     )
 
 
+class Sources(Struct, frozen=True):
+    """Where the sensors look: a table of theirs looks there too."""
+
+    packages: PackageSettings = PackageSettings()
+    files: FileSettings = FileSettings()
+    persistence: PersistenceSettings = PersistenceSettings()
+
+
 class Looking:
     """What a table is filled from; ``problems`` says what could not be read.
 
@@ -49,12 +60,20 @@ class Looking:
         host: the only way to the host's files.
         clock: for what depends on the time.
         settings: of the tables.
+        sources: of the sensors.
     """
 
-    def __init__(self, host: HostRoot, clock: Clock, settings: TableSettings | None = None) -> None:
+    def __init__(
+        self,
+        host: HostRoot,
+        clock: Clock,
+        settings: TableSettings | None = None,
+        sources: Sources | None = None,
+    ) -> None:
         self.host = host
         self.clock = clock
         self.settings = settings or TableSettings()
+        self.sources = sources or Sources()
         self.problems: list[str] = []
         self._more = 0
 

@@ -27,11 +27,12 @@ def entry_rows(host: HostRoot, now: int, unread: dict[str, str]) -> Iterator[dic
         look = Look(host, remote, now)
         for found in reader(look):
             if found is not None:
-                yield _row(found.item)
+                yield entry_row(found.item)
         unread.update(look.unread)
 
 
-def _row(item: Persistence) -> dict[str, object]:
+def entry_row(item: Persistence) -> dict[str, object]:
+    """Return the row of one entry."""
     user = item.user if isinstance(item.user, User) else User()
     row = {
         "mechanism": item.mechanism,

@@ -27,7 +27,7 @@ REALTIME=1700000000000000
 
 def an_entry(kind: int, user: bytes, address: bytes = bytes(16)) -> bytes:
     return struct.pack(
-        "=hxxi32s4s32s256shhiii16s20x",
+        "<hxxi32s4s32s256shhiii16s20x",
         kind, 900, b"pts/0", b"ts/0", user, b"host.example", 0, 0, 3, 1_700_000_000, 5, address,
     )  # fmt: skip
 
@@ -59,6 +59,7 @@ def test_a_login_of_utmp_is_a_row_and_other_entries_are_not(tmp_path: Path) -> N
     assert (bob["user"], bob["tty"], bob["remote_address"]) == ("bob", "pts/0", "192.0.2.7")
     assert eve["remote_address"] == "2001:db8::1"
     assert bob["since"] == 1_700_000_000 * 10**9 + 5000
+    assert bob["session"] is None
 
 
 def test_nobody_logged_in_is_not_nothing_to_be_seen(tmp_path: Path) -> None:
