@@ -4,12 +4,13 @@ Under systemd the units have already set everything and these functions find not
 by root without systemd, each half imports what it needs, then becomes its own user for good.
 """
 
+import contextlib
 import ctypes
 import grp
 import os
 import pwd
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from runtime.errors import Fault, VedetteError
 
@@ -26,6 +27,8 @@ _PR_SET_KEEPCAPS = 8
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_DUMPABLE = 4
 _PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
+_PR_CAP_AMBIENT_LOWER = 3
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAP_VERSION_3 = 0x20080522
 _ID_MAX = 2**32 - 2
@@ -115,6 +118,28 @@ def keep_only(names: Iterable[str]) -> None:
         _set_capabilities(ctypes.CDLL(None, use_errno=True), keep)
 
 
+@contextlib.contextmanager
+def lent(name: str) -> Iterator[None]:
+    """Let a program that is started in this block have one capability, where this process has it.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    permitted, bit = _permitted(), CAPABILITIES[name]
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not permitted >> bit & 1:
+        yield
+        return
+    _set_bits(libc, permitted, 1 << bit)
+    try:
+        if libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, bit, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "ambient capability")
+        yield
+    finally:
+        libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_LOWER, bit, 0, 0)
+        _set_bits(libc, permitted, 0)
+
+
 def seal_privileges() -> None:
     """Make sure that no child and no exec of this process gains anything; core dumps off.
 
@@ -150,9 +175,13 @@ def _prctl(libc: ctypes.CDLL, option: int, value: int) -> None:
 
 
 def _set_capabilities(libc: ctypes.CDLL, names: set[str]) -> None:
-    bits = _bits(names)
+    _set_bits(libc, _bits(names), 0)
+
+
+def _set_bits(libc: ctypes.CDLL, bits: int, inheritable: int) -> None:
     header = struct.pack("=Ii", _CAP_VERSION_3, 0)
-    low, high = bits & 0xFFFFFFFF, bits >> 32
-    data = struct.pack("=6I", low, low, 0, high, high, 0)
+    low, high = ((bits >> shift & 0xFFFFFFFF) for shift in (0, 32))
+    kept_low, kept_high = ((inheritable >> shift & 0xFFFFFFFF) for shift in (0, 32))
+    data = struct.pack("=6I", low, low, kept_low, high, high, kept_high)
     if libc.capset(header, data) != 0:
         raise OSError(ctypes.get_errno(), "capset")

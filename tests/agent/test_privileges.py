@@ -55,6 +55,29 @@ def child(program: str) -> Any:  # noqa: ANN401  (whatever JSON holds)
     return json.loads(done.stdout)
 
 
+def test_one_capability_is_lent_to_a_program_and_not_to_the_next() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root to become another user")
+    found = child(
+        "import subprocess\n"
+        "from agent.privileges import become, lent\n"
+        f"become('{USER}', '{GROUP}', ('audit_control', 'sys_ptrace'))\n"
+        "def told():\n"
+        "    text = subprocess.run(['cat', '/proc/self/status'], capture_output=True).stdout\n"
+        "    lines = dict(line.split(b':', 1) for line in text.splitlines() if b':' in line)\n"
+        "    return [int(lines[name], 16) for name in (b'CapPrm', b'CapEff', b'CapAmb')]\n"
+        "before = told()\n"
+        "with lent('audit_control'):\n    during = told()\n"
+        "with lent('net_raw'):\n    not_held = told()\n"
+        "own = [line for line in open('/proc/self/status') if line.startswith('CapPrm')]\n"
+        "json.dump([before, during, not_held, told(), int(own[0].split()[1], 16)], sys.stdout)\n"
+    )
+
+    nothing = [0, 0, 0]
+    both = bits({"audit_control", "sys_ptrace"})
+    assert found == [nothing, [bits({"audit_control"})] * 3, nothing, nothing, both]
+
+
 def bits(names: set[str]) -> int:
     return sum(1 << CAPABILITIES[name] for name in names)
 

@@ -24,6 +24,7 @@ from agent.sense.sensors.auditcontrol import (
     AuditRefused,
 )
 from agent.sense.sensors.auditintake import AuditIntake
+from agent.sense.sensors.auditkeeper import Keeper
 from agent.sense.sensors.auditown import OwnRule
 from agent.sense.sensors.auditstate import GONE, LEFT, NO_READ, AuditLimit, Telling
 from agent.sense.sensors.execrecord import ExecRecord
@@ -41,8 +42,8 @@ _DEAF: Final = "audit: a private network namespace hears no records"
 class AuditSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of the audit records of execs."""
 
-    # Whether a rule of ours may be added where auditd runs; it needs CAP_AUDIT_CONTROL until the
-    # end, because the rule must go when auditd does.
+    # Whether a rule of ours may be added where auditd runs; a small process that keeps
+    # CAP_AUDIT_CONTROL removes it when auditd or sense ends.
     add_rule: bool = False
     # 8 MiB holds about 2,500 execs with no reader; without CAP_NET_ADMIN the system's limit is
     # given.
@@ -72,7 +73,7 @@ class AuditExecs:
         if not sees_host_network(host):
             raise AuditRefused(_DEAF, hint="run sense in the network namespace of the host")
         self._socket = _listening(settings.receive_buffer_bytes)
-        self._own = OwnRule(host, _control(clock), platform.machine())
+        self._own = OwnRule(host, _control(clock), platform.machine(), Keeper)
         self._own.prepare(add=settings.add_rule)
 
     @property
@@ -102,7 +103,7 @@ class AuditExecs:
 
     @property
     def owns_rule(self) -> bool:
-        """Whether CAP_AUDIT_CONTROL is needed until `close`."""
+        """Whether a rule of ours is there; a keeper sees to it that it goes."""
         return self._own.is_set
 
     def fileno(self) -> int:

@@ -1,11 +1,13 @@
 """The audit rule of our own: when it may be there, and that it goes.
 
-It is there only while auditd reads what it yields. It is removed when auditd goes, when we close,
-and, should we have been killed, at the next start. Auditing is never turned on or off.
+It is there only while auditd reads what it yields. A keeper removes it when auditd goes, when we
+close and when we are killed; should the keeper be killed as well, the next start does. Auditing is
+never turned on or off.
 """
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import Protocol
 
 from agent.hostroot import HostFileError, HostRoot
@@ -49,6 +51,26 @@ class Control(Protocol):
         ...
 
 
+class Keeper(Protocol):
+    """Who removes the rule; see `agent.sense.sensors.auditkeeper.Keeper`."""
+
+    def release(self) -> None:
+        """Have the rule removed; harmless when repeated."""
+        ...
+
+    def code(self) -> int | None:
+        """Return 0 when the rule has gone, another number when it could not be removed."""
+        ...
+
+    def wait(self) -> int | None:
+        """Wait a little for the rule to go; as `code`."""
+        ...
+
+
+# Takes the owner of the rules and the process number of auditd; raises OSError.
+StartKeeper = Callable[[Owner, int], Keeper]
+
+
 class OwnRule:
     """Our rule, one for each architecture.
 
@@ -58,21 +80,24 @@ class OwnRule:
         host: where /proc is.
         control: None where there is none to be had.
         machine: as `platform.machine` calls it.
+        start_keeper: of a rule that was added.
     """
 
-    def __init__(self, host: HostRoot, control: Control | None, machine: str) -> None:
+    def __init__(
+        self, host: HostRoot, control: Control | None, machine: str, start_keeper: StartKeeper
+    ) -> None:
         self._host = host
         self._control = control
         self._machine = machine
-        self._set: list[Rule] = []
-        self._daemon_pid = 0
+        self._start_keeper = start_keeper
+        self._keeper: Keeper | None = None
         self.limits: tuple[AuditLimit, ...] = ()
         self.telling = Telling.UNKNOWN
 
     @property
     def is_set(self) -> bool:
-        """Whether it is there, so that CAP_AUDIT_CONTROL is needed until `close`."""
-        return bool(self._set)
+        """Whether it is there."""
+        return self._keeper is not None
 
     def prepare(self, *, add: bool) -> None:
         """Remove what was left behind, add our rule if we may; ``limits`` is what is missing."""
@@ -90,42 +115,61 @@ class OwnRule:
             self._hang_up()
             self.limits = (NO_CONTROL,)
             return
-        why = self._added(control, status) if add else None
-        rules += self._set
+        set_now, why = self._added(control, status) if add else ([], None)
+        self._hang_up()
+        rules += set_now
         missing = what_is_missing(status, rules)
         self.telling = told_by(status, rules, self._machine)
         self.limits = (why, *missing) if why else missing
-        if not self._set:
-            self._hang_up()
 
     def look(self, *, auditd_left: bool) -> None:
-        """Remove it if nobody reads any more: the kernel's log would."""
-        if self._set and (auditd_left or not self._runs(self._daemon_pid)):
-            self._withdraw()
-            self.limits = (LEFT,) if self._set else (GONE,)
+        """Have it removed if nobody reads any more: the kernel's log would."""
+        keeper = self._keeper
+        if keeper is None:
+            return
+        if auditd_left:
+            keeper.release()
+        code = keeper.code()
+        if auditd_left or code is not None:
+            self.limits = (LEFT,) if code else (GONE,)
             self.telling = Telling.UNKNOWN
+        if code is not None:
+            keeper.release()
+            self._keeper = None
 
     def close(self) -> None:
-        """Remove it and hang up; harmless when repeated."""
-        self._withdraw()
+        """Have it removed and hang up; harmless when repeated."""
         self._hang_up()
+        if self._keeper is not None:
+            self._keeper.release()
+            self._keeper.wait()
+            self._keeper = None
 
-    def _added(self, control: Control, status: AuditStatus) -> AuditLimit | None:
-        """Add our rules; return why not."""
-        self._daemon_pid = status.daemon_pid
+    def _added(self, control: Control, status: AuditStatus) -> tuple[list[Rule], AuditLimit | None]:
+        """Add our rules and have them kept; return them, or why there are none."""
         start = self._start_of("self")
-        ours = own_rules(self._machine, Owner(os.getpid(), start)) if start is not None else ()
+        owner = Owner(os.getpid(), start or 0)
+        ours = own_rules(self._machine, owner) if start is not None else ()
         why = why_no_rule(status, ours, daemon_runs=self._runs(status.daemon_pid))
         if why is not None:
-            return why
-        for rule in ours:
-            try:
+            return [], why
+        added: list[Rule] = []
+        try:
+            for rule in ours:
                 control.add(rule)
-            except AuditRefused:
-                # A machine may not run programs of its older architecture; the first is the main.
-                return None if self._set else NOT_SET
-            self._set.append(rule)
-        return None
+                added.append(rule)
+        except AuditRefused:
+            # A machine may not run programs of its older architecture; the first is the main.
+            if not added:
+                return [], NOT_SET
+        try:
+            self._keeper = self._start_keeper(owner, status.daemon_pid)
+        except OSError:
+            with contextlib.suppress(AuditRefused):
+                for rule in added:
+                    control.remove(rule)
+            return [], NOT_SET
+        return added, None
 
     def _is_stale(self, rule: Rule) -> bool:
         """Tell whether this is a rule of an agent that has ended."""
@@ -140,12 +184,6 @@ class OwnRule:
         with contextlib.suppress(HostFileError, ProcError):
             return parse_stat(self._host.read_bytes(f"/proc/{process}/stat", STAT_BYTES_MAX)).start
         return None
-
-    def _withdraw(self) -> None:
-        with contextlib.suppress(AuditRefused):
-            while self._set and self._control is not None:
-                self._control.remove(self._set[-1])
-                self._set.pop()
 
     def _hang_up(self) -> None:
         if self._control is not None:

@@ -69,7 +69,7 @@ GONE: Final = AuditLimit(
 )
 LEFT: Final = AuditLimit(
     "our audit rule is still there and cannot be removed",
-    "give sense CAP_AUDIT_CONTROL; auditctl -l shows it, with a key that begins with vedette-own",
+    "auditctl -l shows it, with a key that begins with vedette-own; auditctl -D -k KEY",
 )
 
 

@@ -19,7 +19,7 @@ from agent.sense.sensors.auditstate import (
 )
 from agent.sense.sensors.procfs import NS_PER_TICK
 from tests.agent.sense.sensors.hosts import a_process_dir, a_stat
-from tests.fakes.audit import FakeAudit
+from tests.fakes.audit import FakeAudit, FakeKeepers
 
 MACHINE = "x86_64"
 START_TICKS = 100
@@ -36,8 +36,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def own(root: Path, audit: FakeAudit, *, add: bool = True) -> OwnRule:
-    rule = OwnRule(HostRoot(root), audit, MACHINE)
+def own(
+    root: Path, audit: FakeAudit, keepers: FakeKeepers | None = None, *, add: bool = True
+) -> OwnRule:
+    rule = OwnRule(HostRoot(root), audit, MACHINE, keepers or FakeKeepers(audit, MACHINE))
     rule.prepare(add=add)
     return rule
 
@@ -101,28 +103,41 @@ def test_without_the_setting_only_the_rules_of_the_host_are_used(root: Path) -> 
 @pytest.mark.parametrize("says_so", [True, False])
 def test_when_auditd_goes_our_rule_goes(root: Path, *, says_so: bool) -> None:
     audit = FakeAudit(daemon_pid=AUDITD)
-    rule = own(root, audit)
+    keepers = FakeKeepers(audit, MACHINE)
+    rule = own(root, audit, keepers)
     rule.look(auditd_left=False)
-    was_set = rule.is_set
+    before = (rule.is_set, keepers.started[0].daemon_pid)
     if not says_so:
-        (root / "proc" / str(AUDITD) / "stat").unlink()
+        keepers.started[0].release()  # it watches auditd itself
 
     rule.look(auditd_left=says_so)
 
-    assert was_set
+    assert before == (True, AUDITD)
     assert audit.table == []
-    assert rule.limits == (GONE,)
+    assert (rule.limits, rule.is_set) == ((GONE,), False)
 
 
 def test_a_rule_that_cannot_be_removed_is_said_to_be_left(root: Path) -> None:
     audit = FakeAudit(daemon_pid=AUDITD)
-    rule = own(root, audit)
-    audit.enabled = 2
+    keepers = FakeKeepers(audit, MACHINE)
+    rule = own(root, audit, keepers)
+    keepers.is_stuck = True
 
     rule.look(auditd_left=True)
 
     assert rule.limits == (LEFT,)
-    assert rule.is_set
+
+
+def test_a_rule_that_nobody_would_keep_is_not_left_there(root: Path) -> None:
+    audit = FakeAudit(daemon_pid=AUDITD)
+    keepers = FakeKeepers(audit, MACHINE)
+    keepers.refuses = True
+
+    rule = own(root, audit, keepers)
+
+    assert audit.table == []
+    assert rule.limits == (NOT_SET, NO_RULE)
+    assert not rule.is_set
 
 
 def test_the_older_architecture_may_be_refused_but_not_the_main_one(root: Path) -> None:
@@ -141,7 +156,7 @@ def test_without_the_right_to_ask_that_is_what_is_missing(root: Path) -> None:
     audit.may_ask = False
 
     assert own(root, audit).limits == (NO_CONTROL,)
-    nobody = OwnRule(HostRoot(root), None, MACHINE)
+    nobody = OwnRule(HostRoot(root), None, MACHINE, FakeKeepers(audit, MACHINE))
     nobody.prepare(add=True)
     assert nobody.limits == (NO_CONTROL,)
     assert nobody.telling is Telling.UNKNOWN
