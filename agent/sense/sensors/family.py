@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType, structs
 
 from agent.hosttext import host_text
 from agent.sense.sensors.identity import Birth, Hint, ProcessReader
-from agent.sense.sensors.procfs import within
+from agent.sense.sensors.procfs import NS_PER_TICK, within
 from proto.model import Process
 
 ANCESTORS_MAX: Final = 8
@@ -39,6 +39,7 @@ class Family:
     def born(self, pid: int, birth: Birth) -> None:
         """Remember a fork; what had this number before is over."""
         self._known.pop(pid, None)
+        self._absent.discard(pid)
         _put(self._births, pid, birth, self._entries_max)
 
     def birth(self, pid: int) -> Birth | None:
@@ -62,13 +63,28 @@ class Family:
         if (known.start, known.exe) == (process.start, process.exe):
             self._known[process.pid] = structs.replace(known, sha256=process.sha256)
 
-    def prune(self, alive: Iterable[int]) -> None:
-        """Forget what was not alive in this pass nor in the one before."""
-        absent = (self._known.keys() | self._births.keys()) - set(alive)
+    def prune(self, alive: Iterable[int], at: int) -> None:
+        """Forget what was not alive in this pass nor in the one before.
+
+        Args:
+            alive: the numbers that were seen.
+            at: when they were listed, in nanoseconds since boot; what began later is too young to
+                be missed.
+        """
+        begun = at - NS_PER_TICK
+        absent = {
+            pid
+            for pid in (self._known.keys() | self._births.keys()) - set(alive)
+            if self._start(pid) < begun
+        }
         for pid in absent & self._absent:
             self._known.pop(pid, None)
             self._births.pop(pid, None)
         self._absent = absent - self._absent
+
+    def _start(self, pid: int) -> int:
+        birth, known = self._births.get(pid), self._known.get(pid)
+        return max(birth.start if birth else 0, known.start if known else 0)
 
     def is_fork(self, process: Process) -> bool:
         """Tell whether a process still runs the image and the arguments of its known parent."""

@@ -413,7 +413,7 @@ class ProcessSensor:
             self._has_gap = False
             self._scan_not_before = now + GAP_SCANS_EVERY_S * NS_PER_S
         view.reader.images.forget_mounts()
-        view.scan.begin(self._settings.processes_max)
+        view.scan.begin(self._settings.processes_max, now)
 
     def _look(self, view: _View) -> None:
         """Look at one process of the pass."""

@@ -19,14 +19,16 @@ class ProcessScan:
         self._todo: deque[int] = deque()
         self._alive: list[int] = []
         self._is_first = True
+        self._at = 0
         self.is_running = False
         self.omitted = 0
 
-    def begin(self, processes_max: int) -> None:
+    def begin(self, processes_max: int, at: int) -> None:
         """Begin a pass; when the process table cannot be listed the next one is waited for.
 
         Args:
             processes_max: how many are looked at; `omitted` counts the others.
+            at: the time, in nanoseconds since boot.
         """
         try:
             pids = self._reader.proc.pids()
@@ -35,6 +37,7 @@ class ProcessScan:
         self.omitted = max(len(pids) - processes_max, 0)
         self._todo = deque(pids[:processes_max])
         self._alive.clear()
+        self._at = at
         self.is_running = True
 
     def step(self, *, trust_events: bool) -> Sight | None:
@@ -73,7 +76,7 @@ class ProcessScan:
         return self._is_first or not self._family.is_fork(process)
 
     def _finish(self) -> None:
-        self._family.prune(self._alive)
+        self._family.prune(self._alive, self._at)
         self._alive.clear()
         self._is_first = False
         self.is_running = False

@@ -19,6 +19,9 @@ def reader(tmp_path: Path) -> ProcessReader:
     return ProcessReader(host, FakeClock(), argv_bytes_max=4096)
 
 
+LATER = 1 << 40
+
+
 def a_process(pid: int, **changes: object) -> Process:
     values: dict[str, object] = {"boot_id": bytes(16), "pid": pid, "start": pid, "ppid": pid - 1}
     return Process(**(values | changes))  # type: ignore[arg-type]
@@ -159,13 +162,37 @@ def test_the_dead_are_kept_for_one_more_pass() -> None:
     family.remember(a_process(7))
     family.born(8, Birth(ppid=7, start=8))
 
-    family.prune([7])
+    family.prune([7], LATER)
     kept = (family.get(7), family.birth(8))
-    family.prune([7])
+    family.prune([7], LATER)
 
     assert None not in kept
     assert family.get(7) is not None
     assert family.birth(8) is None
+
+
+def test_what_began_after_the_listing_is_not_dead() -> None:
+    family = Family(64)
+    family.remember(a_process(8))
+    family.prune([], LATER)
+    family.born(8, Birth(ppid=7, start=LATER))  # the number has changed hands meanwhile
+    family.born(9, Birth(ppid=7, start=LATER))
+
+    family.prune([], LATER)
+    family.prune([], LATER)
+
+    assert family.birth(8) == family.birth(9) == Birth(ppid=7, start=LATER)
+
+
+def test_a_number_that_was_given_anew_has_two_passes_again() -> None:
+    family = Family(64)
+    family.remember(a_process(8))
+    family.prune([], LATER)
+    family.born(8, Birth(ppid=7, start=LATER))
+
+    family.prune([], 2 * LATER)
+
+    assert family.birth(8) is not None
 
 
 def test_who_came_back_is_not_dead() -> None:
@@ -173,7 +200,7 @@ def test_who_came_back_is_not_dead() -> None:
     family.remember(a_process(7))
 
     for alive in ([], [7], [], [7]):
-        family.prune(alive)
+        family.prune(alive, LATER)
 
     assert family.get(7) is not None
 

@@ -7,6 +7,8 @@ from agent.sense.sensors.procscan import ProcessScan
 from tests.agent.sense.sensors.hosts import a_process_dir, a_stat
 from tests.fakes.clock import FakeClock
 
+LATER = 1 << 40
+
 
 class AHost:
     """A small /proc that changes between passes."""
@@ -35,7 +37,7 @@ class AHost:
 
     def found(self, *, trust_events: bool = False, processes_max: int = 64) -> list[int]:
         pids = []
-        self.scan.begin(processes_max)
+        self.scan.begin(processes_max, LATER)
         while self.scan.is_running:
             sight = self.scan.step(trust_events=trust_events)
             if sight is not None:
@@ -144,7 +146,7 @@ def test_a_process_that_ends_meanwhile_is_passed_over(tmp_path: Path) -> None:
     host.runs(7, "/bin/sh")
     host.runs(8, "/bin/sh")
 
-    host.scan.begin(64)
+    host.scan.begin(64, LATER)
     host.ends(7)
     seen = [host.scan.step(trust_events=False) for _ in range(3)]
 
