@@ -34,6 +34,7 @@ from runtime.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock, boot_id
 COLUMNS = ("sensor", "state", "rung", "canary", "reason")
 LOOK_S = 5
 CANARY_S = 8
+_SPOKEN_TO = frozenset({"dns"})
 _BOOT_ID_PATH = "/proc/sys/kernel/random/boot_id"
 _BOOT_ID_BYTES_MAX = 64
 
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     profile = PROFILES[settings.sense.profile]
     words = daemon_words(settings)
     _be_the_daemon(owned, profile)
-    found = [row | _said_by(words.get(str(row["sensor"]))) for row in examine(settings, _progress)]
+    found = [said_by(words.get(str(row["sensor"])), row) for row in examine(settings, _progress)]
     _progress("")
     print_rows(found, COLUMNS, as_json=args.json)
     _advise(found, profile)
@@ -260,9 +261,19 @@ def _is_this_machine(host_root: str) -> bool:
     return told.strip().replace(b"-", b"").decode("ascii", "replace") == boot_id().hex()
 
 
-def _said_by(word: DaemonWord | None) -> dict[str, object]:
-    """Return what the running daemon last sealed of this sensor."""
-    return {} if word is None else {"daemon": structs.asdict(word)}
+def said_by(word: DaemonWord | None, row: Mapping[str, object]) -> dict[str, object]:
+    """Return a row with what the running daemon last sealed of this sensor.
+
+    Of a sensor that is spoken to at the daemon's own door, nobody else can tell how it is.
+    """
+    if word is None:
+        return dict(row)
+    told: dict[str, object] = {"daemon": structs.asdict(word)}
+    if row["sensor"] in _SPOKEN_TO:
+        told |= {"state": word.state, "rung": word.rung, "canary": "not tried: as the daemon says"}
+        if word.state == HealthState.OK.value:
+            told |= {"reason": "", "missing": [], "grant": ""}
+    return {**row, **told}
 
 
 def _progress(name: str) -> None:

@@ -12,7 +12,7 @@ from agent.sense.profiles import ProfileName
 from agent.sense.recorder import RecorderSettings
 from agent.sense.redact import RedactionSettings
 from agent.sense.sensors.authlog import AuthLogSettings
-from agent.sense.sensors.dns import DnsSettings
+from agent.sense.sensors.dnssettings import DnsSettings
 from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.host import HostSettings
 from agent.sense.sensors.logs import LogsSettings

@@ -11,9 +11,7 @@ for any more.
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
-
-from msgspec import Meta, Struct
+from typing import Final
 
 from agent.dnsframes import FRAME_BYTES_MAX, DnsHello, DnsLost, DnsSeen, decode_dns
 from agent.hostroot import HostFileError, HostRoot
@@ -23,6 +21,7 @@ from agent.sense.sensors.bucket import Bucket
 from agent.sense.sensors.dnsasker import Askers
 from agent.sense.sensors.dnsendpoint import message_of
 from agent.sense.sensors.dnsrepeats import Questions, Repeats
+from agent.sense.sensors.dnssettings import DnsSettings
 from agent.sense.sensors.identity import ProcessReader
 from agent.sense.sensors.losses import KINDS_MAX, Losses
 from agent.sense.sensors.namespaces import sees_host_network, sees_host_processes
@@ -70,19 +69,6 @@ _NO_USER: Final = (
 _DROPPED: Final = "packets the kernel had no room for"
 _UNREADABLE: Final = "packets of port 53 without a message that could be read"
 _OMITTED: Final = "DNS messages beyond the rate"
-
-
-class DnsSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Settings of the DNS sensor."""
-
-    # The same message, asked by the same process, is told once in so long.
-    repeat_s: Annotated[int, Meta(ge=0, le=3600)] = 60
-    # How many messages are remembered for that; about 100 bytes each.
-    names_max: Annotated[int, Meta(ge=16, le=65_536)] = 2048
-    # Messages taken from the unit; beyond it they are counted as lost.
-    messages_per_s_max: Annotated[int, Meta(ge=1, le=10_000)] = 500
-    # Queries whose process is looked for; the others are told without.
-    lookups_per_s_max: Annotated[int, Meta(ge=0, le=1000)] = 10
 
 
 class DnsSensor:

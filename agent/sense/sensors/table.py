@@ -12,7 +12,7 @@ from msgspec import Struct
 from agent.hostroot import HostRoot
 from agent.sense.ports import Sensor
 from agent.sense.sensors.authlog import AuthLogSensor
-from agent.sense.sensors.dns import DnsSensor
+from agent.sense.sensors.dnssettings import DnsSettings
 from agent.sense.sensors.files import FileSensor
 from agent.sense.sensors.host import HostSensor
 from agent.sense.sensors.logs import LogsSensor
@@ -39,6 +39,14 @@ class SensorPlace(Struct, frozen=True):
 # Takes the sensor's own section of the settings.
 SensorFactory = Callable[[Any, SensorPlace], Sensor]
 
+
+def _dns(own: DnsSettings, at: SensorPlace) -> Sensor:
+    # Most profiles do without it: half a megabyte for whoever runs it.
+    from agent.sense.sensors.dns import DnsSensor  # noqa: PLC0415
+
+    return DnsSensor(own, at.host, at.clock, (at.dns_door, at.dns_uid))
+
+
 SENSORS: Final[Mapping[str, SensorFactory]] = {
     "processes": lambda own, at: ProcessSensor(own, at.host, at.clock),
     "sockets": lambda own, at: SocketSensor(own, at.host, at.clock),
@@ -50,5 +58,5 @@ SENSORS: Final[Mapping[str, SensorFactory]] = {
     "persistence": lambda own, at: PersistenceSensor(
         own, at.host, at.clock, at.state / "persistence.db"
     ),
-    "dns": lambda own, at: DnsSensor(own, at.host, at.clock, (at.dns_door, at.dns_uid)),
+    "dns": _dns,
 }

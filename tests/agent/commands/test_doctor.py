@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from agent.commands import doctor
+from agent.commands.daemonsays import DaemonWord
 from agent.privileges import held
 from agent.sense.profiles import runs
 from agent.sense.sensors.table import SENSORS
@@ -196,3 +197,18 @@ def test_root_sees_with_the_eyes_of_the_daemon_and_is_told_what_to_grant() -> No
     assert "sys_ptrace" in row["missing"]
     assert "full.conf" in row["grant"]
     assert "to see more: install" in done.stderr
+
+
+@pytest.mark.parametrize(("state", "reason"), [("ok", ""), ("blind", "no unit")])
+def test_of_a_sensor_that_is_spoken_to_at_the_door_the_daemon_tells(
+    state: str, reason: str
+) -> None:
+    row = {"sensor": "dns", "state": "blind", "reason": "no unit", "rung": "none", "canary": "x"}
+
+    told = doctor.said_by(DaemonWord(state, "packets", 5, 0), row)
+
+    assert (told["state"], told["reason"], told["rung"]) == (state, reason, "packets")
+    assert "as the daemon says" in str(told["canary"])
+    assert doctor.said_by(None, row) == row
+    other = doctor.said_by(DaemonWord("ok", "x", 5, 0), row | {"sensor": "files"})
+    assert (other["state"], "daemon" in other) == ("blind", True)

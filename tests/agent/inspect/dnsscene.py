@@ -20,7 +20,8 @@ from pathlib import Path
 
 from agent.hostroot import HostRoot
 from agent.layout import make_directories, owners
-from agent.sense.sensors.dns import DnsSensor, DnsSettings
+from agent.sense.sensors.dns import DnsSensor
+from agent.sense.sensors.dnssettings import DnsSettings
 from agent.settings import PathSettings, PrivilegeSettings
 from proto.model import DnsMessage, Drop, HealthState, Observation
 from runtime.clock import SystemClock

@@ -10,7 +10,8 @@ from msgspec import UNSET
 from agent.dnsframes import DnsHello, DnsLost, DnsSeen, encode_dns
 from agent.hostroot import HostRoot
 from agent.sense.ports import Sighting
-from agent.sense.sensors.dns import WAITING_MAX, DnsSensor, DnsSettings
+from agent.sense.sensors.dns import WAITING_MAX, DnsSensor
+from agent.sense.sensors.dnssettings import DnsSettings
 from proto.model import (
     DnsMessage,
     DropReason,

@@ -5,7 +5,7 @@ import pytest
 
 from agent.hostroot import HostRoot
 from agent.sense.sensors.authlog import AuthLogSettings
-from agent.sense.sensors.dns import DnsSettings
+from agent.sense.sensors.dnssettings import DnsSettings
 from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.host import HostSettings
 from agent.sense.sensors.logs import LogsSettings
