@@ -17,7 +17,9 @@ from tests.e2e.site import Site, a_site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.root, pytest.mark.timeout(300)]
 
-AGENT_DISK_MIB, COLLECTOR_DISK_MIB = 6, 64
+AGENT_DISK_MIB, COLLECTOR_DISK_MIB = 12, 64
+# What sensors remember has its place in it too.
+OUTAGE_DISK_MIB = 8
 FULL_S = 5
 LINES_PER_S = 200
 FLOOD_LINES_PER_S, FLOOD_S = 3000, 15
@@ -128,7 +130,7 @@ def test_a_collector_without_space_takes_nothing_and_everything_once_it_has_some
 def test_what_an_agent_gives_up_in_an_outage_too_long_for_its_disk_is_stated(
     figure: Callable[[str], None],
 ) -> None:
-    with a_site() as site, small_disk(site, site.agent_state, AGENT_DISK_MIB):
+    with a_site() as site, small_disk(site, site.agent_state, OUTAGE_DISK_MIB):
         site.start_collector()
         site.start_agent()
         site.wait("a first batch", site.batches)
