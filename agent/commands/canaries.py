@@ -22,7 +22,17 @@ from msgspec import Struct, structs
 
 from agent.sense.ports import Sighting
 from agent.sense.sensors.filetrees import Tree
-from proto.model import Endpoint, File, Login, Observation, ObservationKind, Package, Process, User
+from proto.model import (
+    Endpoint,
+    File,
+    Login,
+    Observation,
+    ObservationKind,
+    Package,
+    Persistence,
+    Process,
+    User,
+)
 from runtime.clock import NS_PER_S, SystemClock
 
 LIVES_S: Final = 60
@@ -229,6 +239,31 @@ class _PackageCanary:
         """Leave the database to whoever removes the directory."""
 
 
+class _PersistenceCanary:
+    """A job that a host of its own gains."""
+
+    def __init__(self, section: Any, scratch: Path) -> None:  # noqa: ANN401
+        self.root: Path | None = scratch
+        self.section = section
+        self._jobs = scratch / "etc/cron.d"
+        self._jobs.mkdir(parents=True)
+        self._command = f"canary-{secrets.token_hex(4)}"
+        (scratch / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+
+    def steps(self) -> Sequence[Step]:
+        return (Step("a new cron job", self._plan, self._is_it),)
+
+    def _plan(self) -> None:
+        (self._jobs / "canary").write_text(f"@yearly nobody {self._command}\n")
+
+    def _is_it(self, sighting: Sighting) -> bool:
+        thing = _thing(sighting)
+        return isinstance(thing, Persistence) and thing.value == self._command
+
+    def close(self) -> None:
+        """Leave the host to whoever removes the directory."""
+
+
 def _package(name: str) -> str:
     return (
         f"Package: {name}\nStatus: install ok installed\nArchitecture: all\nVersion: 1\n"
@@ -250,6 +285,7 @@ CANARIES: Final[Mapping[str, CanaryFactory]] = MappingProxyType(
         "files": _FileCanary,
         "authlog": _LoginCanary,
         "packages": _PackageCanary,
+        "persistence": _PersistenceCanary,
     }
 )
 

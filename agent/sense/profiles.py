@@ -162,6 +162,7 @@ WIDENS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "sockets": ("sys_ptrace",),
         "files": ("dac_read_search", "sys_admin"),
         "authlog": ("dac_read_search",),
+        "persistence": ("dac_read_search",),
         "logs": ("dac_read_search",),
         "posture": ("dac_read_search",),
     }

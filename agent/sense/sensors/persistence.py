@@ -142,7 +142,7 @@ class PersistenceSensor:
         self._out: list[Sighting] = []
         self._going: _Steps | None = None
         self._due: int | None = None
-        self._begun = 0
+        self._calm_from = 0
         self._started = 0
         self._is_walked = False
         self._is_asked = False
@@ -200,6 +200,9 @@ class PersistenceSensor:
         elif self._is_nobody:
             state = model.HealthState.BLIND
             reasons.insert(0, "the host's own files name no account")
+        elif not self._is_walked:
+            # It comes in its time, so nothing is wrong; it is said all the same.
+            reasons.append("files with special rights are not looked for yet")
         return SensorHealth(
             state=state,
             rung=self._rung(),
@@ -242,13 +245,13 @@ class PersistenceSensor:
         # Which reader it was, and whether it was for nothing, the marks tell at little cost.
         if not self._watches.read(READERS) or self._due is None:
             return
-        wanted = max(self._clock.boot_ns() + SETTLE_NS, self._begun + CALM_NS)
-        self._due = min(self._due, wanted)
+        wanted = max(self._clock.boot_ns() + SETTLE_NS, self._calm_from)
+        if wanted < self._due:
+            self._due, self._calm_from = wanted, wanted + CALM_NS
 
     def _work(self, deadline: int) -> None:
         now = self._clock.boot_ns()
         if self._going is None and self._due is not None and now >= self._due:
-            self._begun = now
             interval = self._settings.interval_s * NS_PER_S
             self._due = (now // interval + 1) * interval
             self._going = self._look()
@@ -478,8 +481,6 @@ class PersistenceSensor:
             yield f"{odd} entries are of no known form"
         if not self._last_success:
             yield "the first look is not finished"
-        elif not self._is_walked:
-            yield "files with special rights are not looked for yet"
         yield from self._records.problems
         if self._watches.problem:
             yield f"changes are seen at the interval: {self._watches.problem}"

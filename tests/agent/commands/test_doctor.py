@@ -64,7 +64,7 @@ def test_a_host_where_every_sensor_sees_is_exit_0(
     assert row.split()[:2] == ["packages", "ok"]
 
 
-@pytest.mark.parametrize("name", ["processes", "sockets", "files", "packages"])
+@pytest.mark.parametrize("name", ["processes", "sockets", "files", "packages", "persistence"])
 def test_a_canary_is_seen_through_each_sensor_of_this_machine(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

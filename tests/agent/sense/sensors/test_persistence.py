@@ -382,9 +382,9 @@ def test_files_with_special_rights_are_looked_for_after_a_while_and_daily(host: 
     daily = [one for one in kinds(host.later(86_400)) if one[1] != "root"]
 
     assert [name for _, name in kinds(first)] == ["root"]
-    assert "not looked for yet" in early.reason
+    assert (early.state, "not looked for yet" in early.reason) == (HealthState.OK, True)
     assert kinds(found) == [(ObservationKind.PERSISTENCE_SEEN, "su")]
-    assert late.state is HealthState.OK
+    assert (late.state, late.reason) == (HealthState.OK, "")
     assert hourly == []
     assert daily == [(ObservationKind.PERSISTENCE_ADDED, "rootshell")]
 
