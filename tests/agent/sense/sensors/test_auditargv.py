@@ -75,6 +75,14 @@ def test_more_arguments_than_are_kept_are_cut() -> None:
     assert found[-1] == CUT
 
 
+def test_a_plain_argument_that_goes_on_in_the_next_record_is_one() -> None:
+    first, second = b'argc=2 a0="echo" a1_len=10 a1[0]="hello"', b' a1[1]="world"'
+
+    assert read([first, second]) == ("echo", "helloworld")
+    assert read([first]) == ("echo", "hello", CUT)
+    assert read([second]) == (CUT,)
+
+
 def test_a_title_is_never_whole() -> None:
     assert of_title(a_value(b"ls\0-l\0/tmp"), BYTES_MAX) == ("ls", "-l", "/tmp", CUT)
     assert of_title(b'"ls"', BYTES_MAX) == ("ls", CUT)
