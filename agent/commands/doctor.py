@@ -199,6 +199,7 @@ def _row(sensor: Sensor, health: SensorHealth, tried: Tried, profile: Profile) -
         "sensor": sensor.spec.name,
         "state": state.value,
         "reason": "" if is_ok else reason or "it does not say why",
+        "notes": reason if is_ok else "",
         "rung": health.rung,
         "canary": tried.text,
         "canary_ms": tried.latency_ms,
@@ -290,6 +291,8 @@ def _advise(rows: Sequence[Mapping[str, object]], profile: Profile) -> None:
     for grant in dict.fromkeys(str(row["grant"]) for row in rows if row["grant"]):
         say(f"to see more: {grant}")
     for row in rows:
+        if row.get("notes"):
+            say(f"{row['sensor']}: {row['notes']}")
         word = row.get("daemon")
         if isinstance(word, dict):
             say(

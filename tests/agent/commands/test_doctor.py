@@ -175,6 +175,22 @@ def test_what_the_running_daemon_says_stands_beside_what_was_tried(
     assert (word["state"], word["rung"], word["dropped"]) == ("ok", row["rung"], 0)
 
 
+def test_what_a_sensor_that_is_ok_could_see_more_of_is_told_with_the_way_to_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = on_this_machine(Machine(tmp_path), "processes")
+
+    machine.run("doctor", "--json")
+
+    out, err = capsys.readouterr()
+    row = json.loads(out)
+    if row["state"] != "ok" or row["rung"] == "audit":
+        pytest.skip(f"processes are {row['state']} on rung {row['rung']} here")
+    assert row["reason"] == ""
+    assert "arguments are read from /proc" in row["notes"]
+    assert f"processes: {row['notes']}" in err
+
+
 @pytest.mark.root
 @pytest.mark.skipif("sys_ptrace" not in held(), reason="what is to be missing is not held here")
 def test_root_sees_with_the_eyes_of_the_daemon_and_is_told_what_to_grant() -> None:
