@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, SensorSpec, Sighting
+from agent.sense.ports import POLL_SIGHTINGS_MAX, Ease, SensorHealth, SensorSpec, Sighting
 from agent.sense.sensors.listings import (
     Listed,
     Listing,
@@ -32,6 +32,7 @@ SETTLE_NS: Final = 2 * NS_PER_S
 _JOURNAL_ROWS_MAX: Final = 65_536
 _SIGHTINGS_A_STEP: Final = 4
 _PAGE_ROWS: Final = 256
+_SLOWER: Final = 4
 
 _ITEMS: Final = b"i:"
 _ITEMS_END: Final = b"i;"
@@ -81,6 +82,7 @@ class InventorySensor:
         self._absent: dict[str, str] = {}
         self._odd: dict[str, int] = {}
         self._is_asked = False
+        self._ease = Ease.NORMAL
         self._stated_at: int | None = None
 
     def start(self, cursor: bytes) -> None:
@@ -126,6 +128,13 @@ class InventorySensor:
         """State everything again, unless that was done not long ago."""
         if self._due and self._may_state():
             self._state_all()
+
+    def ease(self, level: Ease) -> None:
+        """Look less often, or as often as configured."""
+        self._ease = level
+        now = self._clock.boot_ns()
+        for name in self._due:
+            self._due[name] = min(self._due[name], self._next_look(self._listings[name], now))
 
     def cursor(self) -> bytes:
         """Return the generation up to which `poll` has told."""
@@ -193,12 +202,17 @@ class InventorySensor:
         now = self._clock.boot_ns()
         for name, listing in self._listings.items():
             if now >= self._due[name]:
-                interval = listing.interval_s * NS_PER_S
-                self._due[name] = (now // interval + 1) * interval
+                self._due[name] = self._next_look(listing, now)
                 self._tell_loss()
                 return self._compare(listing)
         self._note_full()
         return self._state_again() if self._told.get(_STATING_KEY) is not None else None
+
+    def _next_look(self, listing: Listing, now: int) -> int:
+        """Return when to look without being woken: at multiples, together with others."""
+        slower = 1 if self._ease is Ease.NORMAL else _SLOWER
+        interval = listing.interval_s * slower * NS_PER_S
+        return (now // interval + 1) * interval
 
     # ------------------------------------------------------------------------- one listing
 

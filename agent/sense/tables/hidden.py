@@ -60,11 +60,16 @@ def rows(looking: Looking) -> Iterator[Row]:
     proc = Proc(looking.host)
     try:
         last = min(number(looking.text("/proc/sys/kernel/pid_max") or "") or PIDS_MAX, PIDS_MAX)
-        for pid, known_to in hidden_pids(_HostViews(looking.host, proc), last):
-            if (row := _row(looking, pid)) is not None:
-                yield row | {"known_to": known_to}
+        yield from described(looking, hidden_pids(_HostViews(looking.host, proc), last))
     finally:
         proc.close()
+
+
+def described(looking: Looking, found: Iterable[tuple[int, list[str]]]) -> Iterator[Row]:
+    """Yield what can still be read of processes; threads that came late are none."""
+    for pid, known_to in found:
+        if (row := _row(looking, pid)) is not None:
+            yield row | {"known_to": known_to}
 
 
 def hidden_pids(views: Views, last: int) -> list[tuple[int, list[str]]]:

@@ -1,5 +1,6 @@
 """Containers are told by the names of control groups, of either version."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from agent.hostroot import HostRoot
+from agent.sense.sensors import containers
 from agent.sense.sensors.containers import ContainerListing, container_of
 from agent.sense.sensors.listings import Unread
 from proto.model import Container
@@ -127,6 +129,34 @@ def test_another_number_of_processes_is_no_difference_and_is_known(tmp_path: Pat
     assert listing.is_same(before, now)
     assert listing.fresh(before) == now
     assert not listing.is_same(before, Container(A, "podman"))
+
+
+def test_a_group_that_cannot_be_read_is_said_and_the_rest_told(tmp_path: Path) -> None:
+    a_group(tmp_path, "/", 1)
+    a_group(tmp_path, f"/docker/{A}", 10)
+    (tmp_path / "sys/fs/cgroup/docker" / B).mkdir()
+    (tmp_path / "sys/fs/cgroup/lxc/web").mkdir(parents=True)
+    os.mkfifo(tmp_path / "sys/fs/cgroup/lxc/web/cgroup.procs")
+    listing = ContainerListing(HostRoot(tmp_path), 60)
+
+    listed = finished(listing.read())
+
+    assert list(listed.things) == [A.encode()]
+    assert "lxc/web" in listed.problem
+
+
+@pytest.mark.parametrize("limit", ["GROUPS_MAX", "CONTAINERS_MAX"])
+def test_more_than_are_held_is_said(
+    limit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, limit, 1)
+    a_group(tmp_path, "/", 1)
+    for one in (A, B):
+        a_group(tmp_path, f"/docker/{one}", 10)
+
+    with pytest.raises(Unread) as refused:
+        containers_of(tmp_path)
+    assert not refused.value.is_absent
 
 
 def test_a_host_without_control_groups_is_nothing_amiss(tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """An inventory is stated once, then only what changed, and again when it is time or asked for."""
 
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from agent.sense.ports import POLL_SIGHTINGS_MAX, Restating, SensorSpec, Sighting
+from agent.sense.ports import POLL_SIGHTINGS_MAX, Ease, Easing, Restating, SensorSpec, Sighting
 from agent.sense.sensors.inventory import FullSettings, InventorySensor, state_of
 from agent.sense.sensors.listings import Listed, Look, Thing, Unread
 from agent.sense.sensors.replacewatch import ReplaceWatch
@@ -212,6 +216,24 @@ def test_looks_come_at_multiples_of_their_interval(case: Case) -> None:
     assert due % (600 * NS_PER_S) == 0
 
 
+def test_looks_are_fewer_while_sensing_costs_too_much(case: Case) -> None:
+    case.start()
+    assert isinstance(case.sensor, Easing)
+
+    case.sensor.ease(Ease.SLOWER)
+    case.later(601)
+    eased = case.first.reads
+    for _ in range(12):
+        case.later(200)
+    slow = case.first.reads - eased
+    case.sensor.ease(Ease.NORMAL)
+    for _ in range(12):
+        case.later(200)
+
+    assert slow == 1
+    assert case.first.reads - eased - slow >= 3
+
+
 def test_a_difference_not_worth_telling_is_not_told(case: Case) -> None:
     case.first.things = {b"c": Container("c", "lxc", processes=1)}
     case.start()
@@ -377,3 +399,98 @@ def test_a_lost_state_is_said_and_everything_stated(case: Case) -> None:
 
     assert isinstance(drop, Drop)
     assert said(rest) == [(Change.PRESENT, "a=1")]
+
+
+class Stating(RuleBasedStateMachine):
+    """A host that changes, a sensor that is killed, and a ledger of what was sealed.
+
+    Whoever applies the sealed statements in their order knows the host, and none of them is out of
+    place: nothing comes twice, and nothing goes that was not there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.case = Case(Path(self.folder.name))
+        self.world: dict[str, dict[str, str]] = {"a": {"first": "1"}, "b": {}}
+        self.known: dict[str, str] = {}
+        self.cursor = b""
+        self.open: list[Sighting] = []
+        self.show()
+        self.open += self.case.start()
+
+    def show(self) -> None:
+        for listing in (self.case.first, self.case.second):
+            values = self.world[listing.name]
+            listing.name_all(*(f"{key}={value}" for key, value in values.items()))
+
+    @rule(listing=st.sampled_from("ab"), key=st.sampled_from("xyz"), value=st.sampled_from("12"))
+    def comes_or_changes(self, listing: str, key: str, value: str) -> None:
+        self.world[listing][listing + key] = value
+        self.show()
+
+    @rule(listing=st.sampled_from("ab"), key=st.sampled_from("xyz"))
+    def goes(self, listing: str, key: str) -> None:
+        self.world[listing].pop(listing + key, None)
+        self.show()
+
+    @rule(seconds=st.sampled_from([1, 601, 4000, 90_000]))
+    def time_passes(self, seconds: int) -> None:
+        self.open += self.case.later(seconds)
+
+    @rule(names=st.integers(1, 40))
+    def many_come_and_one_slice_is_taken(self, names: int) -> None:
+        for number in range(names):
+            self.world["b"][f"many{number}"] = "1"
+        self.show()
+        self.case.clock.forward(601)
+        self.open += self.case.sensor.poll(self.case.clock.boot_ns())
+
+    @rule()
+    def somebody_asks(self) -> None:
+        self.case.sensor.restate()
+
+    @rule()
+    def a_batch_is_sealed(self) -> None:
+        for seen in self.open:
+            assert isinstance(seen, InventoryItem)
+            value = seen.item.value
+            assert isinstance(value, Setting)
+            if seen.change is Change.REMOVED:
+                assert value.name in self.known
+                del self.known[value.name]
+            else:
+                assert seen.change is Change.PRESENT or value.name not in self.known
+                self.known[value.name] = str(value.value)
+        self.open = []
+        self.cursor = self.case.sensor.cursor()
+
+    @rule()
+    def the_sensor_is_killed(self) -> None:
+        self.open = list(self.case.start(self.cursor))
+
+    @invariant()
+    def what_was_sealed_is_the_host_once_all_is_told(self) -> None:
+        mine = {name: value for values in self.world.values() for name, value in values.items()}
+        if self.is_settled:
+            assert self.known == mine
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all is told and sealed; only asked after `comes_to_rest`."""
+        settled, self._settled = getattr(self, "_settled", False), False
+        return settled
+
+    @rule()
+    def comes_to_rest(self) -> None:
+        self.time_passes(1300)
+        self.a_batch_is_sealed()
+        self._settled = True
+
+    def teardown(self) -> None:
+        self.case.sensor.stop()
+        self.folder.cleanup()
+
+
+TestStating = Stating.TestCase
+TestStating.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.hostroot import HostRoot
+from agent.sense.sensors import pythonpkgs
 from agent.sense.sensors.listings import Unread
 from agent.sense.sensors.pythonpkgs import PythonListing, parse_metadata
 from proto.model import Package
@@ -111,6 +112,28 @@ def test_a_directory_that_is_none_is_said_and_leaves_the_rest(tmp_path: Path) ->
     os.mkfifo(tmp_path / "usr/local/lib/python3.9/site-packages/x.egg-info")
 
     assert packages_of(a_listing(tmp_path)) == [("a", "1", DIST)]
+
+
+def test_more_packages_than_are_held_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pythonpkgs, "PACKAGES_MAX", 1)
+    for name in "abc":
+        install(tmp_path, DIST, f"{name}.dist-info", f"Name: {name}\nVersion: 1\n")
+
+    with pytest.raises(Unread) as refused:
+        packages_of(a_listing(tmp_path))
+    assert not refused.value.is_absent
+
+
+def test_more_directories_than_are_looked_at_are_said_and_nothing_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pythonpkgs, "ROOTS_MAX", 0)
+    install(tmp_path, DIST, "a.dist-info", "Name: a\nVersion: 1\n")
+
+    assert finished(a_listing(tmp_path).read()).problem
+    assert a_listing(tmp_path).look().stamp == b""
 
 
 @given(st.binary(max_size=500))

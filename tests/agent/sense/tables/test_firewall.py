@@ -1,6 +1,10 @@
 """A chain's digest moves when a rule does, and not when a packet passes."""
 
+import json
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,3 +121,81 @@ def test_any_bytes_are_a_chain_and_a_rule_or_none(data: bytes) -> None:
         chain = firewall.parse_chain(body)
         assert chain is None or set(chain) <= set(firewall.TABLE.columns)
         firewall.parse_rule(body)
+
+
+@pytest.mark.root
+def test_rules_that_the_kernel_holds_are_read_from_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_A_NETWORK_OF_ITS_OWN],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    if done.returncode == _SKIPPED:
+        pytest.skip(done.stdout.strip())
+    assert done.returncode == 0, done.stderr
+
+    (row,) = json.loads(done.stdout)
+
+    assert (row["table"], row["chain"], row["hook"]) == ("vedette", "in", "input")
+    assert (row["policy"], row["priority"], row["rules"]) == ("accept", -5, 1)
+
+
+_SKIPPED = 77
+
+# A table with one chain and one rule, "counter drop", made in a network that ends with the process.
+_IN_A_NETWORK_OF_ITS_OWN = """
+import ctypes, json, socket, struct, sys
+from agent.sense.tables import firewall
+from agent.sense.tables.netlink import NetlinkRefused, dump
+
+def skip(why):
+    print(why)
+    sys.exit(77)
+
+if ctypes.CDLL(None, use_errno=True).unshare(0x40000000):
+    skip("a network of its own needs root")
+lane = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+lane.bind((0, 0))
+lane.settimeout(5)
+
+def attr(kind, data):
+    return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
+
+def be(number):
+    return struct.pack(">i", number)
+
+def message(kind, flags, body):
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body
+
+nested, nft, table = 0x8000, 10 << 8, attr(1, b"vedette\\0")
+hook = attr(1, be(1)) + attr(2, be(-5))
+chain = table + attr(3, b"in\\0") + attr(4 | nested, hook) + attr(5, be(1)) + attr(7, b"filter\\0")
+verdict = attr(1, be(0)) + attr(2 | nested, attr(2 | nested, attr(1, be(0))))
+expressions = b"".join(
+    attr(1 | nested, attr(1, name) + attr(2 | nested, data))
+    for name, data in ((b"counter\\0", b""), (b"immediate\\0", verdict))
+)
+rule = table + attr(2, b"in\\0") + attr(4 | nested, expressions)
+ip = b"\\2\\0\\0\\0"
+lane.send(
+    message(16, 1, b"\\0\\0\\0\\x0a")
+    + message(nft | 0, 0x401, ip + table)
+    + message(nft | 3, 0x401, ip + chain)
+    + message(nft | 6, 0xC05, ip + rule)
+    + message(17, 1, b"\\0\\0\\0\\x0a")
+)
+answer = lane.recv(65536)
+number = struct.unpack_from("=i", answer, 16)[0]
+if number:
+    skip(f"the kernel makes no such table: {number}")
+request = struct.pack(">BBH", 0, 0, 0)
+try:
+    chains = list(dump(12, nft | 4, request))
+    rows = list(firewall.chain_rows(chains, dump(12, nft | 7, request)))
+except NetlinkRefused as error:
+    skip(error.message)
+print(json.dumps(rows))
+"""

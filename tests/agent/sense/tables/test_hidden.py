@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from agent.hostroot import HostRoot
 from agent.sense.tables import hidden
 from agent.sense.tables.live import is_kernel_of
-from tests.agent.sense.tables.views import looking_at, shown
+from tests.agent.sense.tables.views import looking_at, shown, write
 
 
 class FakeViews:
@@ -64,6 +64,29 @@ def test_a_thread_is_no_hidden_process() -> None:
     views.thread_ids = {2}
 
     assert hidden.hidden_pids(views, 20) == []
+
+
+def test_what_can_be_read_of_a_hidden_process_is_told_and_a_late_thread_is_not(
+    tmp_path: Path,
+) -> None:
+    write(
+        tmp_path,
+        {
+            "proc/55/status": "Name:\tkworker\nTgid:\t55\n",
+            "proc/55/exe": "->/tmp/x",
+            "proc/56/status": "Name:\tquiet\nTgid:\t56\n",
+            "proc/57/status": "Name:\tthread\nTgid:\t1\n",
+        },
+    )
+    found = [(pid, ["scheduler"]) for pid in (55, 56, 57, 58)]
+
+    rows = list(hidden.described(looking_at(tmp_path), found))
+
+    assert [(row["pid"], row["name"], row["exe"]) for row in rows] == [
+        (55, "kworker", "/tmp/x"),
+        (56, "quiet", None),
+        (58, None, None),
+    ]
 
 
 def test_another_hosts_processes_are_not_looked_for(tmp_path: Path) -> None:
