@@ -12,7 +12,6 @@ from msgspec import Struct
 from agent.hostroot import HostRoot
 from agent.sense.ports import Sensor
 from agent.sense.sensors.authlog import AuthLogSensor
-from agent.sense.sensors.dnssettings import DnsSettings
 from agent.sense.sensors.files import FileSensor
 from agent.sense.sensors.host import HostSensor
 from agent.sense.sensors.logs import LogsSensor
@@ -40,7 +39,7 @@ class SensorPlace(Struct, frozen=True):
 SensorFactory = Callable[[Any, SensorPlace], Sensor]
 
 
-def _dns(own: DnsSettings, at: SensorPlace) -> Sensor:
+def _dns(own: Any, at: SensorPlace) -> Sensor:  # noqa: ANN401  (as `SensorFactory`)
     # Most profiles do without it: half a megabyte for whoever runs it.
     from agent.sense.sensors.dns import DnsSensor  # noqa: PLC0415
 
