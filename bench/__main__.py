@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "recovery": ("bench.recovery", "time until receipts flow again after kill -9"),
     "sockets": ("bench.sockets", "one look at the socket tables, and who holds the sockets"),
     "sensors": ("bench.sensors", "every process that a busy host starts, seen and hashed"),
+    "files": ("bench.files", "sweeps, watches and bursts of files"),
     "posture": ("bench.posture", "one pass of every check over this host"),
     "inventory": ("bench.inventory", "a listing of the packages of this host"),
 }

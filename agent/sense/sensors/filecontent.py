@@ -90,13 +90,17 @@ class ContentReader:
         sha256 = hashlib.sha256()
         md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
         left = self._hash_bytes_max
-        while left > 0 and (data := os.read(fd, min(SLICE_BYTES, left))):
+        # No more is asked for than there is, and one: large buffers for small files are dear.
+        asked = min(SLICE_BYTES, left, began.st_size + 1)
+        while left > 0 and (data := os.read(fd, asked)):
             sha256.update(data)
             if md5 is not None:
                 md5.update(data)
             left -= len(data)
-            if len(data) == SLICE_BYTES:
-                yield
+            if len(data) < asked:
+                break
+            asked = min(SLICE_BYTES, left)
+            yield
         ended = os.fstat(fd)
         if not row_of(began, b"", unsure=False).is_as(ended):
             return Content(ended, UNSET, (CHANGED,), unsure=True)

@@ -184,6 +184,10 @@ class Looker:
             before = self.row(path)
         self._tell_content(path, content, _Past(before, owner, is_baseline=is_baseline))
 
+    def is_old(self, row: FileRow, seen: os.stat_result) -> bool:
+        """Tell whether there is certainly nothing new of a file; the cheap question."""
+        return not (row.unsure or row.waits or self._verdicts.is_anew) and row.is_as(seen)
+
     def is_to_judge(self, path: bytes, row: FileRow) -> bool:
         """Tell whether a file that has not moved is to be compared with its package (anew)."""
         if not (row.waits or self._verdicts.is_anew) or not stat.S_ISREG(row.mode):

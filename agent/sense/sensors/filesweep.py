@@ -17,6 +17,9 @@ from agent.sense.sensors.filelook import Looker, Steps
 from agent.sense.sensors.filerows import FileRow, directories_below, rows_in
 from agent.sense.sensors.filetrees import ROOTS_MAX, Place, Scope, upward
 
+# Files in a step of which nothing has moved: a step of its own would cost more than the file.
+QUIET_A_STEP: Final = 16
+
 _DIRECTORY_FLAGS: Final = READ_FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
@@ -171,20 +174,18 @@ class Sweep:
         """Go through names and rows side by side, both in order, so that neither is held whole."""
         place = listing.place
         below: list[Place] = []
-        rows = rows_in(self._looker.told, place.path)
-        row = next(rows, None)
         looks = self._looker.looks
-        for name in sorted(map(os.fsencode, os.listdir(fd))):
-            while row is not None and row[0] < name:
-                yield from self._left_over(listing, row[0])
-                row = next(rows, None)
-            yield
-            known: FileRow | None = None
-            if row is not None and row[0] == name:
-                known = row[1]
-                row = next(rows, None)
-            seen = _stat_in(fd, name)
+        quiet = 0
+        names = sorted(map(os.fsencode, os.listdir(fd)))  # noqa: PTH208  (a descriptor)
+        for name, known, is_listed in _paired(names, rows_in(self._looker.told, place.path)):
+            seen = _stat_in(fd, name) if is_listed else None
             is_ours = seen is not None and not self._scope.excludes(place, name)
+            if seen and known and is_ours and self._looker.is_old(known, seen):
+                quiet += 1
+                if quiet % QUIET_A_STEP == 0:
+                    yield
+                continue
+            yield
             if seen is None or not is_ours or stat.S_ISDIR(seen.st_mode):
                 if known is not None:
                     yield from self._left_over(listing, name)
@@ -194,9 +195,6 @@ class Sweep:
                 is_alone = looks == self._looker.looks
                 yield from self._compare(listing, _Found(name, seen, known), is_alone=is_alone)
                 looks += is_alone and looks != self._looker.looks
-        while row is not None:
-            yield from self._left_over(listing, row[0])
-            row = next(rows, None)
         return below
 
     def _append_below(self, below: list[Place], place: Place, name: bytes) -> None:
@@ -251,6 +249,25 @@ class Sweep:
 
     def _is_unlisted(self, directory: bytes) -> bool:
         return any(above in self._going.unlisted for above in upward(directory))
+
+
+def _paired(
+    names: list[bytes], rows: Iterator[tuple[bytes, FileRow]]
+) -> Iterator[tuple[bytes, FileRow | None, bool]]:
+    """Yield each name, in order, with its row and whether it is listed."""
+    row = next(rows, None)
+    for name in names:
+        while row is not None and row[0] < name:
+            yield *row, False
+            row = next(rows, None)
+        if row is not None and row[0] == name:
+            yield *row, True
+            row = next(rows, None)
+        else:
+            yield name, None, True
+    while row is not None:
+        yield *row, False
+        row = next(rows, None)
 
 
 def _stat_in(fd: int, name: bytes) -> os.stat_result | None:

@@ -244,6 +244,10 @@ class Told:
         self._passing = self._attempt(self._write)
         if self._passing and self._attempt(self._prune_half) == "":
             self._passing = self._attempt(self._write)
+        if not self._passing:
+            # Not before the commit: a full disk is often heard of no sooner.
+            self._rows.clear()
+            self._journal.clear()
         self._bound_pending()
 
     def note_seen(self, seen: int) -> None:
@@ -391,8 +395,6 @@ class Told:
         db.executemany("INSERT OR REPLACE INTO journal VALUES (?, ?)", self._journal.items())
         self._prune(db, self._limits.journal_rows_max, slack=_PRUNE_EVERY)
         db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?)", self._facts())
-        self._rows.clear()
-        self._journal.clear()
 
     def _facts(self) -> Iterator[tuple[str, bytes]]:
         yield "format", _FORMAT
