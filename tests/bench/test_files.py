@@ -1,5 +1,6 @@
 import pytest
 
+from agent.sense.sensors.files import FileSensor
 from bench import files
 from bench.report import BenchFailed
 from tests.bench.shape import checked
@@ -18,8 +19,8 @@ def test_watching_files_is_measured_beside_its_peer() -> None:
 def test_files_that_are_not_told_are_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "FILES_A_DIRECTORY", 1)
     monkeypatch.setattr(files, "DEADLINE_S", 0)
-    monkeypatch.setattr(files.FileSensor, "poll", lambda *_: ())
-    monkeypatch.setattr(files.FileSensor, "due", lambda *_: None)
+    monkeypatch.setattr(FileSensor, "poll", lambda *_: ())
+    monkeypatch.setattr(FileSensor, "due", lambda *_: None)
 
     with pytest.raises(BenchFailed):
         files.measure(1)

@@ -176,7 +176,7 @@ class Sweep:
         below: list[Place] = []
         looks = self._looker.looks
         quiet = 0
-        names = sorted(map(os.fsencode, os.listdir(fd)))  # noqa: PTH208  (a descriptor)
+        names = sorted(map(os.fsencode, os.listdir(fd)))
         for name, known, is_listed in _paired(names, rows_in(self._looker.told, place.path)):
             seen = _stat_in(fd, name) if is_listed else None
             is_ours = seen is not None and not self._scope.excludes(place, name)

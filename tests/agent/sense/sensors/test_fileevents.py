@@ -18,7 +18,7 @@ from agent.sense.sensors.fileevents import (
 from agent.sense.sensors.filemarks import Own
 from agent.sense.sensors.filetrees import FileSettings, Place, Scope, Tree
 from runtime.clock import NS_PER_S
-from tests.agent.sense.sensors.test_filemarks import mounted, unmounted
+from tests.agent.sense.sensors.smallfs import an_own_file_system, mounted, unmounted
 from tests.fakes.clock import FakeClock
 
 
@@ -59,9 +59,8 @@ class Desk:
 
 @pytest.fixture
 def own_root(tmp_path: Path) -> Iterator[Path]:
-    mounted("tmpfs", tmp_path / "fs")
-    yield tmp_path / "fs"
-    unmounted(tmp_path / "fs")
+    with an_own_file_system(tmp_path / "fs") as where:
+        yield where
 
 
 @pytest.fixture

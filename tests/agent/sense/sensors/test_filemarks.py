@@ -14,24 +14,9 @@ from agent.sense.sensors.filemarks import Marks, Own
 from agent.sense.sensors.filetrees import Place, Scope, Tree
 from agent.sense.sensors.filewatch import Changes
 from tests.agent.sense.sensors.driving import no_more_descriptors
+from tests.agent.sense.sensors.smallfs import an_own_file_system, mounted, unmounted
 
 NOBODY = -1
-
-
-def mounted(kind: str, where: Path, options: str = "size=64m") -> None:
-    """Mount a file system of the test's own, or skip."""
-    where.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", kind, "-o", options, kind, str(where)]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except OSError as error:
-        pytest.skip(f"no mount here: {error}")
-    if done.returncode:
-        pytest.skip(f"mounting is not permitted here: {done.stderr.decode()}")
-
-
-def unmounted(where: Path) -> None:
-    subprocess.run(["umount", str(where)], check=True)
 
 
 class Desk:
@@ -78,9 +63,8 @@ class Desk:
 
 @pytest.fixture
 def own_root(tmp_path: Path) -> Iterator[Path]:
-    mounted("tmpfs", tmp_path / "fs")
-    yield tmp_path / "fs"
-    unmounted(tmp_path / "fs")
+    with an_own_file_system(tmp_path / "fs") as where:
+        yield where
 
 
 @pytest.fixture

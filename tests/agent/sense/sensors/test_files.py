@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from proto.model import DropReason, HealthState, Observation, ObservationKind, U
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 from tests.agent.sense.sensors.dpkghost import DpkgHost
 from tests.agent.sense.sensors.driving import drain, drops_of, files_of, is_readable
+from tests.agent.sense.sensors.smallfs import an_own_file_system
 from tests.fakes.clock import FakeClock
 
 SEEN, CREATED = ObservationKind.FILE_SEEN, ObservationKind.FILE_CREATED
@@ -92,9 +94,11 @@ class Host:
 
 @pytest.fixture(params=["inotify", "fanotify"])
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    made = Host(tmp_path, fanotify=request.param == "fanotify")
-    yield made
-    made.close()
+    is_marked = request.param == "fanotify"
+    with an_own_file_system(tmp_path / "fs") if is_marked else nullcontext(tmp_path) as root:
+        made = Host(root, fanotify=is_marked)
+        yield made
+        made.close()
 
 
 def said(told: list[Sighting]) -> list[tuple[ObservationKind, str]]:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from tests.agent.sense.sensors.driving import (
     files_of,
     no_more_descriptors,
 )
-from tests.agent.sense.sensors.test_filemarks import mounted, unmounted
+from tests.agent.sense.sensors.smallfs import an_own_file_system
 from tests.fakes.clock import FakeClock
 
 YEAR_S = 366 * 24 * 3600
@@ -67,17 +68,21 @@ class Desk:
 
 @pytest.fixture(params=["inotify", "fanotify"])
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    (tmp_path / "state").mkdir()
-    made = Desk(tmp_path, tmp_path / "state", fanotify=request.param == "fanotify")
-    yield made
-    made.close()
+    with (
+        an_own_file_system(tmp_path / "fs")
+        if request.param == "fanotify"
+        else (nullcontext(tmp_path)) as root
+    ):
+        (root / "state").mkdir()
+        made = Desk(root, root / "state", fanotify=request.param == "fanotify")
+        yield made
+        made.close()
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    mounted("tmpfs", tmp_path / "small", "size=4m")
-    yield tmp_path / "small"
-    unmounted(tmp_path / "small")
+    with an_own_file_system(tmp_path / "small", "size=4m") as where:
+        yield where
 
 
 def fill(disk: Path) -> None:
