@@ -22,10 +22,12 @@ from msgspec import Struct, structs
 
 from agent.sense.ports import Sighting
 from agent.sense.sensors.filetrees import Tree
+from agent.sense.sensors.logs import LogFileSettings
 from proto.model import (
     Endpoint,
     File,
     Login,
+    LogLine,
     Observation,
     ObservationKind,
     Package,
@@ -182,13 +184,13 @@ class _FileCanary:
         self._file.unlink(missing_ok=True)
 
 
-class _LoginCanary:
-    """A failed login of nobody, in a log of its own."""
+class _LogCanary:
+    """A line in a log of its own: a failed login of nobody, read as such or as the line it is."""
 
     def __init__(self, section: Any, scratch: Path) -> None:  # noqa: ANN401
         self.root: Path | None = scratch
-        self.section = structs.replace(section, paths=("/auth.log",))
-        self._log = scratch / "auth.log"
+        self.section = section
+        self._log = scratch / "canary.log"
         self._log.touch()
         self._user = f"canary-{secrets.token_hex(4)}"
 
@@ -200,16 +202,26 @@ class _LoginCanary:
         with self._log.open("a") as file:
             file.write(
                 f"{stamp} host sshd[{os.getpid()}]: Failed password for invalid user {self._user}"
-                " from 192.0.2.1 port 9 ssh2\n"
+                f" from 192.0.2.1 port 9 ssh2\n{stamp} host canary: {self._user}\n"
             )
 
     def _is_it(self, sighting: Sighting) -> bool:
         thing = _thing(sighting)
+        if isinstance(thing, LogLine):
+            return self._user in thing.message
         user = thing.user if isinstance(thing, Login) else None
         return isinstance(user, User) and user.name == self._user
 
     def close(self) -> None:
         """Leave the log to whoever removes the directory."""
+
+
+def _auth_log(section: Any, scratch: Path) -> Canary:  # noqa: ANN401
+    return _LogCanary(structs.replace(section, paths=("/canary.log",)), scratch)
+
+
+def _any_log(section: Any, scratch: Path) -> Canary:  # noqa: ANN401
+    return _LogCanary(structs.replace(section, files=(LogFileSettings("/canary.log"),)), scratch)
 
 
 class _PackageCanary:
@@ -240,28 +252,46 @@ class _PackageCanary:
 
 
 class _PersistenceCanary:
-    """A job that a host of its own gains."""
+    """An account and a cron job that a host of its own gains."""
 
     def __init__(self, section: Any, scratch: Path) -> None:  # noqa: ANN401
         self.root: Path | None = scratch
-        self.section = section
+        self.section = structs.replace(section, interval_s=5, walk_delay_s=3600)
+        self._name = f"canary-{secrets.token_hex(4)}"
         self._jobs = scratch / "etc/cron.d"
         self._jobs.mkdir(parents=True)
-        self._command = f"canary-{secrets.token_hex(4)}"
-        (scratch / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+        self._users = scratch / "etc/passwd"
+        self._users.write_text(_ROOT)
 
     def steps(self) -> Sequence[Step]:
-        return (Step("a new cron job", self._plan, self._is_it),)
+        return (
+            Step("a new account", self._enlist, self._is_account),
+            Step("a new cron job", self._plan, self._is_job),
+        )
+
+    def _enlist(self) -> None:
+        fresh = self._users.with_suffix(".new")
+        fresh.write_text(f"{_ROOT}{self._name}:x:64999:64999::/nonexistent:/usr/sbin/nologin\n")
+        fresh.rename(self._users)
 
     def _plan(self) -> None:
-        (self._jobs / "canary").write_text(f"@yearly nobody {self._command}\n")
+        (self._jobs / self._name).write_text("0 0 1 1 * root /bin/true\n")
 
-    def _is_it(self, sighting: Sighting) -> bool:
+    def _is_account(self, sighting: Sighting) -> bool:
         thing = _thing(sighting)
-        return isinstance(thing, Persistence) and thing.value == self._command
+        user = getattr(thing, "user", thing)
+        names = (getattr(user, "name", None), getattr(thing, "name", None))
+        return isinstance(sighting, Observation) and self._name in names
+
+    def _is_job(self, sighting: Sighting) -> bool:
+        thing = _thing(sighting)
+        return isinstance(thing, Persistence) and thing.path.endswith(self._name)
 
     def close(self) -> None:
         """Leave the host to whoever removes the directory."""
+
+
+_ROOT: Final = "root:x:0:0:root:/root:/bin/sh\n"
 
 
 def _package(name: str) -> str:
@@ -283,16 +313,25 @@ CANARIES: Final[Mapping[str, CanaryFactory]] = MappingProxyType(
         "processes": _ProcessCanary,
         "sockets": _SocketCanary,
         "files": _FileCanary,
-        "authlog": _LoginCanary,
+        "authlog": _auth_log,
+        "logs": _any_log,
         "packages": _PackageCanary,
         "persistence": _PersistenceCanary,
     }
 )
 
+# How a sensor is to look at the host once and thoroughly, where it would take its time.
+LOOKS: Final[Mapping[str, Callable[[Any], Any]]] = MappingProxyType(
+    {"persistence": lambda section: structs.replace(section, walk_delay_s=0)}
+)
+
 # The logs a sensor reads, out of its section: how fresh they are is worth knowing beside a canary
 # in a log of our own.
 LOGS: Final[Mapping[str, Callable[[Any], Sequence[str]]]] = MappingProxyType(
-    {"authlog": lambda section: section.paths}
+    {
+        "authlog": lambda section: section.paths,
+        "logs": lambda section: [file.path for file in section.files],
+    }
 )
 
 

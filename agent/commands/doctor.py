@@ -16,7 +16,7 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
-from agent.commands.canaries import LOGS, Canary, Step, canary_for
+from agent.commands.canaries import LOGS, LOOKS, Canary, Step, canary_for
 from agent.commands.common import add_json, print_rows, say, settings_of
 from agent.commands.daemonsays import DaemonWord, daemon_words
 from agent.commands.once import NOBODY, SLICE_MS
@@ -96,7 +96,7 @@ def examine(
     clock = SystemClock()
     owned, _ = owners(settings.privileges)
     with tempfile.TemporaryDirectory(prefix="vedette-doctor-") as scratch:
-        # A scratch state: trying out must not disturb what the daemon has told.
+        # A scratch state: trying out must not disturb what the daemon has told, nor its doors.
         paths = structs.replace(settings.paths, state=scratch, run=scratch)
         Path(paths.sense).mkdir(mode=0o700)
         site = wiring.Site(paths, owned, clock)
@@ -164,7 +164,9 @@ class _Trial:
 
     def _first_look(self) -> tuple[Sensor, SensorHealth]:
         """Start the sensor as configured and let it look once."""
-        only = structs.replace(self._settings.sense.sensors, enabled=(self._name,))
+        sections = self._settings.sense.sensors
+        section = LOOKS.get(self._name, lambda same: same)(getattr(sections, self._name))
+        only = structs.replace(sections, enabled=(self._name,), **{self._name: section})
         sense = structs.replace(self._settings.sense, sensors=only)
         sensor = wiring.build_sensors(sense, self._site, NOBODY)[self._name]
         sensor.start(b"")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.commands.canaries import CANARIES, LOGS, canary_for
+from agent.commands.canaries import CANARIES, LOGS, LOOKS, canary_for
 from agent.sense.ports import Sighting
 from agent.sense.sensors.table import SENSORS
 from agent.sense.settings import SensorSettings
@@ -37,6 +37,7 @@ def test_a_canary_has_steps_and_no_strange_sighting_is_its_echo(name: str, tmp_p
 def test_every_canary_is_of_a_sensor_there_is() -> None:
     assert set(CANARIES) <= set(SENSORS)
     assert set(LOGS) <= set(SENSORS)
+    assert set(LOOKS) <= set(SENSORS)
 
 
 def test_a_sensor_without_a_canary_has_none(tmp_path: Path) -> None:
