@@ -320,9 +320,9 @@ CANARIES: Final[Mapping[str, CanaryFactory]] = MappingProxyType(
     }
 )
 
-# How a sensor is to look at the host once and thoroughly, where it would take its time.
+# What nobody at a terminal waits for is left out of a first look: a daily walk over every file.
 LOOKS: Final[Mapping[str, Callable[[Any], Any]]] = MappingProxyType(
-    {"persistence": lambda section: structs.replace(section, walk_delay_s=0)}
+    {"persistence": lambda section: structs.replace(section, walk_delay_s=0, walk_exclude=("/",))}
 )
 
 # The logs a sensor reads, out of its section: how fresh they are is worth knowing beside a canary
