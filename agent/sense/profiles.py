@@ -165,7 +165,6 @@ WIDENS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "persistence": ("dac_read_search",),
         "logs": ("dac_read_search",),
         "host": ("dac_read_search",),
-        "persistence": ("dac_read_search",),
         "posture": ("dac_read_search",),
     }
 )
