@@ -1,7 +1,12 @@
-"""Audit records as the kernel writes them, for tests."""
+"""Audit records as the kernel writes them, and an owner of rules, for tests."""
 
+import os
 import struct
 from collections.abc import Sequence
+from pathlib import Path
+
+from agent.sense.sensors.auditrule import Owner
+from agent.sense.sensors.procfs import parse_stat
 
 SYSCALL, PATH, CWD, EXECVE, EOE, PROCTITLE = 1300, 1302, 1307, 1309, 1320, 1327
 LONGEST = 7500
@@ -62,3 +67,8 @@ def an_exec(serial: int, argv: Sequence[bytes], *, pid: int = 4242) -> list[byte
         a_datagram(PROCTITLE, serial, b"proctitle=" + a_value(b"\0".join(argv)[:128])),
         a_datagram(EOE, serial),
     ]
+
+
+def this_process() -> Owner:
+    """Return ourselves as an owner: no agent beside the test takes our rules for left behind."""
+    return Owner(os.getpid(), parse_stat(Path("/proc/self/stat").read_bytes()).start)

@@ -13,14 +13,15 @@ import pytest
 from agent.privileges import CAPABILITIES
 from agent.sense.sensors.auditcontrol import AuditControl, AuditRefused
 from agent.sense.sensors.auditkeeper import Keeper, main
-from agent.sense.sensors.auditrule import Owner, Rule, own_rules
+from agent.sense.sensors.auditrule import Rule, own_rules
 from runtime.clock import SystemClock
 from tests.agent.daemons import status_of
+from tests.agent.sense.sensors.auditwire import this_process
 
 pytestmark = pytest.mark.root
 
-NOBODY = Owner(2**31, 11)
-OURS = list(own_rules(platform.machine(), NOBODY))
+US = this_process()
+OURS = list(own_rules(platform.machine(), US))
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def caged(keeper: Keeper) -> dict[str, str]:
 def test_the_rule_stays_until_sense_ends_or_says_so(
     control: AuditControl, auditd: subprocess.Popen[bytes]
 ) -> None:
-    keeper = Keeper(NOBODY, auditd.pid)
+    keeper = Keeper(US, auditd.pid)
     status = caged(keeper)
     during = (ours_in(control), keeper.code())
 
@@ -80,7 +81,7 @@ def test_the_rule_stays_until_sense_ends_or_says_so(
 
 
 def test_the_rule_goes_with_auditd(control: AuditControl, auditd: subprocess.Popen[bytes]) -> None:
-    keeper = Keeper(NOBODY, auditd.pid)
+    keeper = Keeper(US, auditd.pid)
     caged(keeper)
 
     auditd.kill()
@@ -92,7 +93,7 @@ def test_the_rule_goes_with_auditd(control: AuditControl, auditd: subprocess.Pop
 
 
 def test_the_rule_goes_when_auditd_has_gone_before(control: AuditControl) -> None:
-    keeper = Keeper(NOBODY, 2**22 + 7)
+    keeper = Keeper(US, 2**22 + 7)
     for _ in range(2000):
         if keeper.code() is not None:
             break
@@ -109,7 +110,7 @@ def test_the_rule_goes_when_sense_is_killed(
     program = (
         "import sys\nfrom agent.sense.sensors.auditkeeper import Keeper\n"
         "from agent.sense.sensors.auditrule import Owner\n"
-        f"keeper = Keeper(Owner({NOBODY.pid}, {NOBODY.start}), {auditd.pid})\n"
+        f"keeper = Keeper(Owner({US.pid}, {US.start}), {auditd.pid})\n"
         "print(keeper._process.pid, flush=True)\nsys.stdin.read()\n"
     )
     with subprocess.Popen(
@@ -130,7 +131,7 @@ def test_the_rule_goes_when_sense_is_killed(
 def test_a_signal_to_all_of_us_does_not_end_it(
     control: AuditControl, auditd: subprocess.Popen[bytes]
 ) -> None:
-    keeper = Keeper(NOBODY, auditd.pid)
+    keeper = Keeper(US, auditd.pid)
     caged(keeper)
 
     os.kill(keeper._process.pid, signal.SIGTERM)  # noqa: SLF001
