@@ -36,6 +36,25 @@ WRITABLE: Final = "world_writable"
 
 # Told with the kinds of observation that are named for accounts.
 ACCOUNTS: Final = frozenset({USER, GROUP, GROUP_MEMBER})
+# What packages bring: while dpkg works, whose an entry is cannot be said.
+BROUGHT: Final = frozenset(
+    {
+        CRON_JOB,
+        CRON_SCRIPT,
+        SYSTEMD_UNIT,
+        SYSTEMD_TIMER,
+        PAM_SERVICE,
+        PAM_RULE,
+        PAM_MODULE,
+        LD_PATH,
+        SHELL_START,
+        DESKTOP_START,
+        BOOT_SCRIPT,
+        EVENT_SCRIPT,
+        MODULE_LOAD,
+        MODULE_COMMAND,
+    }
+)
 # Files that lend rights to whoever runs them.
 RIGHTS: Final = frozenset({SUID_FILE, FILE_CAPABILITY})
 

@@ -5,14 +5,12 @@ is at rest and its lists are those we have read; what cannot be said yet waits, 
 it once dpkg has ended. Somebody who holds dpkg's lock for ever wins an hour.
 """
 
-import fcntl
-import os
-import struct
 from collections.abc import Generator, Sequence
 from typing import Final
 
 from agent.hostroot import HostFileError, HostFileMissing, HostRoot
 from agent.sense.sensors import dpkg
+from agent.sense.sensors.dpkgwork import is_at_work
 from agent.sense.sensors.filepackages import (
     DIVERSIONS_PATH,
     INFO_PATH,
@@ -24,14 +22,9 @@ from agent.sense.sensors.filepackages import (
 from agent.sense.sensors.replacewatch import ReplaceWatch
 from runtime.clock import NS_PER_S, Clock
 
-LOCK_PATH: Final = "/var/lib/dpkg/lock"
-UPDATES_PATH: Final = "/var/lib/dpkg/updates"
 SETTLE_NS: Final = 5 * NS_PER_S
 BUSY_NS: Final = 15 * NS_PER_S
 PATIENCE_NS: Final = 3600 * NS_PER_S
-
-# type, whence, start, length, pid and what the compiler puts behind it.
-_FLOCK: Final = struct.Struct("@hhqqi4x")
 
 
 class Verdicts:
@@ -77,7 +70,7 @@ class Verdicts:
             self._due = now + SETTLE_NS
         if self._due is None or now < self._due:
             return False
-        if self._is_at_work() and not self._is_patience_over(now):
+        if is_at_work(self._host) and not self._is_patience_over(now):
             self._due = now + BUSY_NS
             return False
         self._due = None
@@ -121,7 +114,7 @@ class Verdicts:
         now = self._clock.boot_ns()
         if self._is_patience_over(now):
             return True
-        if not self._is_at_work() and self._stamp_now() == self._stamp:
+        if not is_at_work(self._host) and self._stamp_now() == self._stamp:
             return True
         if self._waiting_since is None:
             self._waiting_since = now
@@ -146,28 +139,3 @@ class Verdicts:
                 continue
             parts.append(b"%d:%d:%d" % (seen.st_ino, seen.st_size, seen.st_mtime_ns))
         return b" ".join(parts) or b"none"
-
-    def _is_at_work(self) -> bool:
-        return self._has_updates() or self._is_locked()
-
-    def _has_updates(self) -> bool:
-        """Tell whether dpkg has begun what it has not written into its status yet."""
-        try:
-            return any(entry.name.isdigit() for entry in self._host.scandir(UPDATES_PATH))
-        except HostFileError:
-            return False
-
-    def _is_locked(self) -> bool:
-        """Ask the kernel whether somebody holds dpkg's lock, without taking it."""
-        try:
-            fd = self._host.open_file(LOCK_PATH)
-        except HostFileError:
-            return False  # its lock is not for everybody; its updates are
-        try:
-            asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-            kind: int = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))[0]
-        except OSError:
-            return False
-        finally:
-            os.close(fd)
-        return kind != fcntl.F_UNLCK

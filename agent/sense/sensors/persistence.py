@@ -20,8 +20,9 @@ from msgspec import Meta, Struct, structs
 
 from agent.hostroot import HostRoot
 from agent.hosttext import host_text
-from agent.sense.mechanisms import ACCOUNTS, RIGHTS
+from agent.sense.mechanisms import ACCOUNTS, BROUGHT, RIGHTS
 from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, SensorSpec, Sighting
+from agent.sense.sensors.dpkgwork import is_at_work
 from agent.sense.sensors.persist import items, look, packaged
 from agent.sense.sensors.persist.items import Found
 from agent.sense.sensors.persist.loginrecords import LoginRecords, Loss, Record
@@ -40,6 +41,9 @@ from runtime.clock import NS_PER_S, Clock
 SETTLE_NS: Final = 2 * NS_PER_S
 # A directory that is written all the time makes us look no more often than this.
 CALM_NS: Final = 10 * NS_PER_S
+# What dpkg is working on is looked at again so often, and told for so long only when it has ended.
+BUSY_NS: Final = 15 * NS_PER_S
+PATIENCE_NS: Final = 600 * NS_PER_S
 # Whoever asks for everything gets it at most this often.
 ASKED_NS_MIN: Final = 3600 * NS_PER_S
 WALK: Final = "setuid"
@@ -143,6 +147,8 @@ class PersistenceSensor:
         self._going: _Steps | None = None
         self._due: int | None = None
         self._calm_from = 0
+        self._busy_since = 0
+        self._is_waiting = False
         self._started = 0
         self._is_walked = False
         self._is_asked = False
@@ -265,6 +271,7 @@ class PersistenceSensor:
     def _look(self) -> _Steps:
         """Let each reader look whose sources have moved, and do what is due besides."""
         self._tell_loss()
+        is_busy = self._is_dpkg_busy()
         places = read_places(self._host)
         if places.remote != self._places.remote:
             self._marks.clear()
@@ -278,7 +285,7 @@ class PersistenceSensor:
         self._last_success = self._now()
         self._is_walked = self._told.get(_WALKED) is not None
         is_late = self._clock.boot_ns() >= self._started + self._settings.walk_delay_s * NS_PER_S
-        if is_late and self._is_due(_WALKED, self._settings.walk_interval_s):
+        if is_late and not is_busy and self._is_due(_WALKED, self._settings.walk_interval_s):
             yield from self._read(WALK)
             self._told.put(_WALKED, b"%d" % self._now())
             self._is_walked = True
@@ -293,6 +300,7 @@ class PersistenceSensor:
         seeing = Look(self._host, self._places.remote, self._now())
         report = _Report(seeing.unread, 0, 0)
         found: dict[bytes, Found] = {}
+        self._is_waiting = False
         for one in self._entries(name, seeing):
             yield
             if one is None:
@@ -310,8 +318,12 @@ class PersistenceSensor:
             seeing.is_partial |= self._is_nobody
         yield from self._compare(name, seeing, found)
         self._reports[name] = report
-        if name in READERS:
+        if self._is_waiting:
+            self._marks.pop(name, None)
+            self._due = min(self._due or 0, self._clock.boot_ns() + BUSY_NS)
+        elif name in READERS:
             self._marks[name] = seeing.mark()
+        if name in READERS:
             self._watches.watch(name, seeing.directories)
 
     def _entries(self, name: str, seeing: Look) -> Iterator[Found | None]:
@@ -351,6 +363,9 @@ class PersistenceSensor:
         for key, one in new.items():
             yield
             origin = origins[one.item.path]
+            if not is_baseline and self._must_wait(one.item, origin):
+                self._is_waiting = True
+                continue
             item = structs.replace(
                 one.item, package=origin.package, caveats=one.item.caveats + origin.caveats
             )
@@ -379,6 +394,20 @@ class PersistenceSensor:
             return set(_decoder.decode(value))
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise StateLost("a row cannot be read") from error
+
+    def _must_wait(self, item: Persistence, origin: packaged.Origin) -> bool:
+        """Tell whether this may be a package's that dpkg is at work on."""
+        is_clear = isinstance(origin.package, str) and not origin.caveats
+        return item.mechanism in BROUGHT and not is_clear and self._is_dpkg_busy()
+
+    def _is_dpkg_busy(self) -> bool:
+        """Tell whether dpkg is at work; whoever feigns that wins minutes and no more."""
+        if not is_at_work(self._host):
+            self._busy_since = 0
+            return False
+        now = self._clock.boot_ns()
+        self._busy_since = self._busy_since or now
+        return now - self._busy_since < PATIENCE_NS
 
     def _tell_new(self, item: Persistence, changed: int, about: tuple[bool, bool]) -> None:
         is_known, is_baseline = about

@@ -17,6 +17,6 @@ def test_no_two_mechanisms_or_caveats_have_one_name() -> None:
 
 def test_sets_of_mechanisms_hold_mechanisms_alone() -> None:
     assert NAMES.keys()
-    for some in (mechanisms.ACCOUNTS, mechanisms.RIGHTS):
+    for some in (mechanisms.ACCOUNTS, mechanisms.RIGHTS, mechanisms.BROUGHT):
         assert some <= set(NAMES.values())
         assert all(re.fullmatch(r"[a-z_]+", one) for one in some)

@@ -1,6 +1,7 @@
 """Entries are stated once, then what came, went and changed; nothing lost, nothing twice."""
 
 import contextlib
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -32,6 +33,10 @@ from tests.agent.sense.sensors.sessions import a_record
 from tests.fakes.clock import FakeClock
 
 ROOT = "root:x:0:0::/root:/bin/sh\n"
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 class Host:
@@ -399,6 +404,38 @@ def test_what_is_packaged_says_so(host: Host) -> None:
     assert [
         (item.name, item.package, item.caveats) for item in items if isinstance(item, Persistence)
     ] == [("root", None, ()), ("@daily", "cron", (mechanisms.UNVERIFIED,))]
+
+
+def test_what_dpkg_is_working_on_is_told_when_it_has_ended(host: Host) -> None:
+    info = "/var/lib/dpkg/info/cron"
+    host.put(f"{info}.list", "/etc/x\n")
+    host.start()
+    busy = put(host.root, "/var/lib/dpkg/updates/0001")
+    host.put("/etc/cron.d/a", "@daily root a\n")
+    host.put("/etc/passwd", ROOT + "cron:x:100:100::/:/bin/sh\n")
+
+    while_at_work = kinds(host.later(61))
+    host.put(f"{info}.list", "/etc/x\n/etc/cron.d/a\n")
+    host.put(f"{info}.md5sums", f"{md5(b'@daily root a' + bytes([10]))}  etc/cron.d/a\n")
+    busy.unlink()
+    told = host.later(16)
+
+    assert while_at_work == [(ObservationKind.ACCOUNT_ADDED, "cron")]
+    assert kinds(told) == [(ObservationKind.PERSISTENCE_ADDED, "@daily")]
+    (item,) = (seen.item.value for seen in told if isinstance(seen, InventoryItem))
+    assert isinstance(item, Persistence)
+    assert (item.package, item.caveats) == ("cron", ())
+
+
+def test_whoever_feigns_dpkg_at_work_wins_minutes(host: Host) -> None:
+    host.start()
+    put(host.root, "/var/lib/dpkg/updates/0001")
+    host.put("/etc/cron.d/a", "@daily root a\n")
+
+    told = [kinds(host.later(61)) for _ in range(11)]
+
+    assert told[:10] == [[]] * 10
+    assert told[10] == [(ObservationKind.PERSISTENCE_ADDED, "@daily")]
 
 
 def test_logins_that_are_recorded_are_told_once(host: Host) -> None:
