@@ -41,6 +41,7 @@ from agent import DEFAULT_PATH as AGENT_PATH  # noqa: E402 - found through the l
 from agent import cli as agent_cli  # noqa: E402
 from agent.config import AgentSettings  # noqa: E402
 from agent.sense import profiles  # noqa: E402
+from agent.sense.listing import TABLES as AGENT_TABLES  # noqa: E402
 from agent.ship.metrics import METRICS as AGENT_METRICS  # noqa: E402
 from collector import cli as collector_cli  # noqa: E402
 from collector.console import metrics as collector_metrics  # noqa: E402
@@ -102,6 +103,15 @@ the agent with these.
 """
 
 
+TABLES_TEXT = """\
+# Tables of a host
+
+`vedette-agent ls TABLE` reads each when it is asked for. `--json` prints every column, one JSON
+object a row: a value that was looked for and is not there is `null`, one that was not collected is
+absent. Without it a person sees the columns marked here.
+"""
+
+
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
     return {
@@ -110,6 +120,7 @@ def pages() -> dict[str, str]:
         "intervals.md": _page(_intervals()),
         "metrics.md": _page(_metrics()),
         "profiles.md": _page(_profiles()),
+        "tables.md": _page(_tables()),
     }
 
 
@@ -152,6 +163,21 @@ def _profiles() -> Iterator[str]:
 
 def _names(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "none"
+
+
+# --------------------------------------------------------------------------------------- tables
+
+
+def _tables() -> Iterator[str]:
+    yield TABLES_TEXT
+    for name, table in AGENT_TABLES.items():
+        yield from (f"## {name}", "", _sentence(table.text), "")
+        shown = table.shown or tuple(table.columns)
+        rows = [
+            (f"`{column}`", _sentence(text), "yes" if column in shown else "")
+            for column, text in table.columns.items()
+        ]
+        yield from _table(("column", "meaning", "for people"), rows)
 
 
 # ------------------------------------------------------------------------------------- commands

@@ -48,7 +48,7 @@ class Outer(Struct, frozen=True, tag_field="type", tag="outer"):
     inner: Inner = Inner()
 
 
-@pytest.mark.parametrize("name", ["cli.md", "configuration.md", "metrics.md"])
+@pytest.mark.parametrize("name", ["cli.md", "configuration.md", "metrics.md", "tables.md"])
 def test_a_page_says_what_the_code_says(name: str) -> None:
     written = (ROOT / REFERENCE.FOLDER / name).read_text("utf-8")
 
