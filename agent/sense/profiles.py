@@ -87,6 +87,7 @@ REACH: Final[Mapping[str, Reach]] = MappingProxyType(
         ),
         "authlog": Reach("logs that its groups may read", "all logs", _SAME),
         "logs": Reach("logs that its groups may read", "all logs", _SAME),
+        "journal": Reach("what its groups may read of the journal", _SAME, _SAME),
         "packages": Reach("all of it", _SAME, _SAME),
         "host": Reach("all but serial numbers, which root alone may read", "all of it", _SAME),
         "persistence": Reach(

@@ -15,6 +15,7 @@ from agent.sense.sensors.authlog import AuthLogSettings
 from agent.sense.sensors.dnssettings import DnsSettings
 from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.host import HostSettings
+from agent.sense.sensors.journal import JournalSettings
 from agent.sense.sensors.logs import LogsSettings
 from agent.sense.sensors.packages import PackageSettings
 from agent.sense.sensors.persistence import PersistenceSettings
@@ -33,6 +34,7 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
         "files",
         "authlog",
         "logs",
+        "journal",
         "packages",
         "host",
         "persistence",
@@ -44,6 +46,7 @@ class SensorSettings(Struct, frozen=True, forbid_unknown_fields=True):
     files: FileSettings = FileSettings()
     authlog: AuthLogSettings = AuthLogSettings()
     logs: LogsSettings = LogsSettings()
+    journal: JournalSettings = JournalSettings()
     packages: PackageSettings = PackageSettings()
     host: HostSettings = HostSettings()
     persistence: PersistenceSettings = PersistenceSettings()

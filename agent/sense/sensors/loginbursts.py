@@ -164,10 +164,10 @@ class Bursts:
 
     def _end(self, key: str, origin: _Origin) -> Iterator[Burst]:
         """End an episode and yield its count, where that is not told yet."""
+        origin.is_open = False  # first: who takes no more after the yield does not come back
+        origin.times.clear()
         if origin.count > origin.told:
             yield self._burst(key, origin, origin.last)
-        origin.is_open = False
-        origin.times.clear()
 
     def _count(self, origin: _Origin, other: str, attempt: Attempt) -> None:
         hashed = _hashed(other)

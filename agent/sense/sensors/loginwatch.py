@@ -7,6 +7,7 @@ restart nothing is told again and nothing is forgotten.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated, Final
 
 import msgspec
@@ -32,6 +33,7 @@ from runtime.clock import NS_PER_S, Clock
 
 # One line is at most so many attempts, with a burst for each, and a first time.
 PER_LINE_MAX: Final = 2 * REPEATS_MAX + 1
+ENDED_MAX: Final = 16
 
 _LABEL_CHARS_MAX: Final = 256
 _FAILED_MAX: Final = 1024
@@ -107,9 +109,9 @@ class LoginWatch:
         return "; ".join(said)
 
     def tick(self) -> Iterator[Observation]:
-        """Let time pass; yield what ended."""
+        """Let time pass; yield what ended, at most `ENDED_MAX` at once."""
         self._known.tick(self._clock.boot_ns())
-        for burst in self._bursts.tick(self._clock.boot_ns()):
+        for burst in islice(self._bursts.tick(self._clock.boot_ns()), ENDED_MAX):
             yield self._told(ObservationKind.LOGIN_BURST, _of_burst(burst), _at(burst))
 
     def read(self, program: str, message: str, stamped: Stamped | None) -> Iterator[Observation]:

@@ -26,6 +26,7 @@ from agent.sense.sensors.auditlog import AccountText
 from agent.sense.sensors.logfamily import is_rotated_name
 from agent.sense.sensors.logfile import Line
 from agent.sense.sensors.loginwatch import PER_LINE_MAX, LoginSettings, LoginWatch
+from agent.sense.sensors.logprivate import is_private
 from agent.sense.sensors.logset import LogPath, LogSet, Reading, decode_cursor, encode_cursor
 from agent.sense.sensors.logzone import has_auth_log, zone_of
 from agent.sense.sensors.syslogline import Stamped
@@ -40,27 +41,6 @@ _WILD: Final = re.compile(r"[*?\[]")
 _GLOB_NS: Final = 60 * NS_PER_S
 _LABEL_CHARS_MAX: Final = 256
 _PATH_CHARS_MAX: Final = 4096
-# What they write may be what somebody typed where a name was asked.
-_PRIVATE: Final = frozenset(
-    {
-        "dropbear",
-        "gdm-password",
-        "kcheckpass",
-        "lightdm",
-        "login",
-        "pkexec",
-        "polkitd",
-        "sddm",
-        "sshd",
-        "sshd-auth",
-        "sshd-session",
-        "su",
-        "sudo",
-        "systemd-logind",
-        "vsftpd",
-    }
-)
-
 Tell = Literal["auto", "always", "never"]
 
 
@@ -262,8 +242,3 @@ class LogsSensor:
             observed_at=now,
             subject=model.Entity(role, thing),
         )
-
-
-def is_private(program: str, message: str) -> bool:
-    """Tell whether a line may hold what somebody typed where a name was asked."""
-    return program in _PRIVATE or "pam_" in message or "message repeated " in message

@@ -27,7 +27,7 @@ FILES_MAX: Final = 64
 _QUIET_NS: Final = 60 * NS_PER_S
 _POLL_NS: Final = 5 * NS_PER_S
 _LINES_MAX: Final = 256
-_GAPS_ROOM: Final = 32
+_GAPS_ROOM: Final = 64  # and for what the sensor adds
 _ALL: Final = 1 << 62
 
 _cursor_encoder = msgspec.msgpack.Encoder()

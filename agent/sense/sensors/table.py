@@ -14,6 +14,7 @@ from agent.sense.ports import Sensor
 from agent.sense.sensors.authlog import AuthLogSensor
 from agent.sense.sensors.files import FileSensor
 from agent.sense.sensors.host import HostSensor
+from agent.sense.sensors.journal import JournalSensor
 from agent.sense.sensors.logs import LogsSensor
 from agent.sense.sensors.packages import PackageSensor
 from agent.sense.sensors.persistence import PersistenceSensor
@@ -52,6 +53,7 @@ SENSORS: Final[Mapping[str, SensorFactory]] = {
     "files": lambda own, at: FileSensor(own, at.host, at.clock, at.state / "files.db"),
     "authlog": lambda own, at: AuthLogSensor(own, at.host, at.clock),
     "logs": lambda own, at: LogsSensor(own, at.host, at.clock),
+    "journal": lambda own, at: JournalSensor(own, at.host, at.clock),
     "packages": lambda own, at: PackageSensor(own, at.host, at.clock, at.state / "packages.db"),
     "host": lambda own, at: HostSensor(own, at.host, at.clock, at.state / "host.db"),
     "persistence": lambda own, at: PersistenceSensor(

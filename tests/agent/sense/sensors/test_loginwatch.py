@@ -8,7 +8,13 @@ from msgspec import UNSET
 from agent.sense.ports import SensorSpec
 from agent.sense.sensors.loginbursts import BurstSettings
 from agent.sense.sensors.logintext import FAILED, LoginText
-from agent.sense.sensors.loginwatch import PER_LINE_MAX, LoginSettings, LoginWatch, entity_of
+from agent.sense.sensors.loginwatch import (
+    ENDED_MAX,
+    PER_LINE_MAX,
+    LoginSettings,
+    LoginWatch,
+    entity_of,
+)
 from agent.sense.sensors.syslogline import Stamped
 from proto import codec
 from proto.model import Login, ObservationKind, Precision, User
@@ -93,6 +99,19 @@ def test_what_is_not_told_is_said() -> None:
         "learning which keys and users of sudo are usual for 23 h more;"
         " origins of failed logins forgotten: 4"
     )
+
+
+def test_many_bursts_that_end_at_once_are_told_in_bounded_returns() -> None:
+    clock = FakeClock()
+    watch = LoginWatch(SETTINGS, SPEC, clock)
+    for n in range(40):
+        for _ in range(5):
+            list(watch.login(LoginText("sshd", FAILED, None, address=f"192.0.2.{n}"), None))
+    clock.forward(600)
+
+    told = [len(list(watch.tick())) for _ in range(4)]
+
+    assert told == [ENDED_MAX, ENDED_MAX, 40 - 2 * ENDED_MAX, 0]
 
 
 def test_an_entity_says_what_was_not_collected() -> None:

@@ -16,7 +16,6 @@ from agent.sense.sensors.logs import (
     LogFileSettings,
     LogsSensor,
     LogsSettings,
-    is_private,
 )
 from proto.model import (
     HealthState,
@@ -297,15 +296,6 @@ def test_the_cursor_after_a_stop_is_the_one_before_it(host: Host) -> None:
 
     assert host.sensor.cursor() == before
     assert host.sensor.poll(0) == ()
-
-
-@pytest.mark.parametrize(
-    ("program", "message"),
-    [("sshd", "x"), ("cron", "pam_unix(cron:session): x"), ("x", "message repeated 2 times: [ x]")],
-)
-def test_private_lines_are_known_by_who_or_what_they_are(program: str, message: str) -> None:
-    assert is_private(program, message)
-    assert not is_private("cron", "job 1")
 
 
 @given(st.binary(max_size=300), st.sampled_from(["syslog", "audit", "plain"]))

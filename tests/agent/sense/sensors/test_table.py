@@ -8,6 +8,7 @@ from agent.sense.sensors.authlog import AuthLogSettings
 from agent.sense.sensors.dnssettings import DnsSettings
 from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.host import HostSettings
+from agent.sense.sensors.journal import JournalSettings
 from agent.sense.sensors.logs import LogsSettings
 from agent.sense.sensors.packages import PackageSettings
 from agent.sense.sensors.persistence import PersistenceSettings
@@ -23,6 +24,7 @@ SETTINGS = {
     "files": FileSettings(),
     "authlog": AuthLogSettings(),
     "logs": LogsSettings(),
+    "journal": JournalSettings(),
     "packages": PackageSettings(),
     "host": HostSettings(),
     "persistence": PersistenceSettings(),
