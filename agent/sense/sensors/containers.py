@@ -29,6 +29,8 @@ CONTAINERS_MAX: Final = 2000
 PROCS_BYTES_MAX: Final = 4 << 20
 
 _PROCS: Final = "cgroup.procs"
+# Every group of version 2 has it but the very first.
+_EVENTS: Final = "cgroup.events"
 _RUNTIMES: Final = (
     (re.compile(r"(?:^|/)docker(?:-|/)[0-9a-f]{64}"), "docker"),
     (re.compile(r"(?:^|/)(?:cri-containerd-|[^/]*:cri-containerd:)[0-9a-f]{64}"), "containerd"),
@@ -78,6 +80,8 @@ class ContainerListing:
         found: dict[str, Container] = {}
         problem = ""
         for root in self._roots():
+            if self._is_there(f"{root}/{_EVENTS}"):
+                problem = f"{root}: a part of the host's control groups alone"
             seen: dict[str, Container] = {}
             for path in self._groups(root):
                 yield
@@ -111,17 +115,17 @@ class ContainerListing:
         return self._newest.get(key_of(thing.id), thing) if isinstance(thing, Container) else thing
 
     def _roots(self) -> list[str]:
-        if self._is_group(ROOT):
+        if self._is_there(f"{ROOT}/{_PROCS}"):
             return [ROOT]
         roots = [f"{ROOT}/{name}" for name in HIERARCHIES]
-        found = [root for root in roots if self._is_group(root)]
+        found = [root for root in roots if self._is_there(f"{root}/{_PROCS}")]
         if not found:
             raise Unread(f"{ROOT}: no control groups", is_absent=True)
         return found
 
-    def _is_group(self, path: str) -> bool:
+    def _is_there(self, path: str) -> bool:
         try:
-            self._host.stat(f"{path}/{_PROCS}")
+            self._host.stat(path)
         except HostFileMissing:
             return False
         except HostFileError as error:
@@ -139,7 +143,7 @@ class ContainerListing:
                 raise Unread(f"more than {GROUPS_MAX} control groups")
             try:
                 names = sorted(e.name for e in self._host.scandir(f"{root}{path}") if e.is_dir())
-            except HostFileError:
+            except (HostFileError, OSError):
                 continue  # gone meanwhile, or closed: what is in it cannot be told
             if depth < DEPTH_MAX:
                 stack += [(f"{path}/{name}", depth + 1) for name in reversed(names)]

@@ -224,7 +224,7 @@ class InventorySensor:
         try:
             look = listing.look()
             if look.stamp and self._told.get(stamp_key) == look.stamp:
-                self._saw()
+                self._success(listing, "", self._odd.get(listing.name, 0))
                 return
             listed = yield from listing.read()
         except Unread as error:
@@ -232,31 +232,30 @@ class InventorySensor:
             return
         is_baseline = self._told.get(baseline_key) is None
         yield from _Differences(self, listing, look, is_baseline=is_baseline).tell(listed)
-        self._told.put(baseline_key, b"1")
+        if listed.things or not listed.problem:
+            self._told.put(baseline_key, b"1")
         self._told.put(stamp_key, b"" if listed.problem else look.stamp)
         self._success(listing, listed.problem, listed.odd)
 
     def _note_unread(self, listing: Listing, error: Unread, *, is_news: bool) -> None:
         """Keep what is amiss; that there is nothing of a kind is amiss where there was once."""
-        self._forget(listing)
+        self._forget_problem(listing)
         if error.is_absent and not is_news:
             self._absent[listing.name] = error.message
         else:
             self._problems[listing.name] = error.message
 
-    def _forget(self, listing: Listing) -> None:
-        for notes in (self._odd, self._problems, self._absent):
-            notes.pop(listing.name, None)
+    def _forget_problem(self, listing: Listing) -> None:
+        self._problems.pop(listing.name, None)
+        self._absent.pop(listing.name, None)
 
     def _success(self, listing: Listing, problem: str, odd: int) -> None:
-        self._forget(listing)
+        self._forget_problem(listing)
+        self._odd.pop(listing.name, None)
         if odd:
             self._odd[listing.name] = odd
         if problem:
             self._problems[listing.name] = problem
-        self._saw()
-
-    def _saw(self) -> None:
         self._last_success = self._clock.wall_ns()
         self._told.note_seen(self._last_success)
 

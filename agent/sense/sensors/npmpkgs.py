@@ -9,6 +9,7 @@ whenever npm changes a project's tree.
 """
 
 import contextlib
+import os
 import re
 import stat
 from collections.abc import Generator, Iterator, Sequence
@@ -130,7 +131,11 @@ class NpmListing:
 
     def _names(self, folder: str) -> list[str]:
         """Return the directories of a directory; links lead to what is listed where it lies."""
-        return sorted(e.name for e in self._host.scandir(folder) if e.is_dir())
+        try:
+            return sorted(e.name for e in self._host.scandir(folder) if e.is_dir())
+        except OSError as error:  # some file systems say what an entry is only when asked for it
+            what = os.strerror(error.errno or 0).lower()
+            raise HostFileError(folder, what, error.errno or 0) from error
 
     def _packages(self, folder: str) -> Iterator[str]:
         for name in self._names(folder):

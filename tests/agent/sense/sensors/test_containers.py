@@ -159,6 +159,15 @@ def test_more_than_are_held_is_said(
     assert not refused.value.is_absent
 
 
+def test_a_part_of_the_control_groups_is_not_taken_for_all(tmp_path: Path) -> None:
+    a_group(tmp_path, "/", 1)
+    (tmp_path / "sys/fs/cgroup/cgroup.events").write_text("populated 1\n")
+
+    listed = finished(ContainerListing(HostRoot(tmp_path), 60).read())
+
+    assert "part" in listed.problem
+
+
 def test_a_host_without_control_groups_is_nothing_amiss(tmp_path: Path) -> None:
     with pytest.raises(Unread) as refused:
         ContainerListing(HostRoot(tmp_path), 60).look()

@@ -5,10 +5,31 @@ from pathlib import Path
 from agent.hostroot import HostRoot
 from agent.sense.sensors.host import HostSensor, HostSettings
 from proto.model import Change, Container, HealthState, InventoryItem, Setting
-from tests.agent.sense.sensors.driving import drain
+from tests.agent.sense.sensors.driving import drain, no_more_descriptors
 from tests.fakes.clock import FakeClock
 
 ID = "a" * 64
+
+
+def test_no_descriptor_left_stops_nothing_and_is_said(tmp_path: Path) -> None:
+    (tmp_path / "proc/sys/kernel").mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/osrelease").write_text("6.1\n")
+    clock = FakeClock()
+    sensor = HostSensor(HostSettings(), HostRoot(tmp_path), clock, tmp_path / "h.db")
+    sensor.start(b"")
+    drain(sensor, clock)
+
+    clock.forward(3601)
+    with no_more_descriptors():
+        told = drain(sensor, clock)
+        during = sensor.health()
+    clock.forward(3601)
+    told += drain(sensor, clock)
+    after = sensor.health()
+    sensor.stop()
+
+    assert told == []
+    assert (during.state, after.state) == (HealthState.DEGRADED, HealthState.OK)
 
 
 def test_a_container_that_starts_and_ends_is_told(tmp_path: Path) -> None:

@@ -207,6 +207,28 @@ def test_odd_entries_are_counted_until_they_are_gone(case: Case) -> None:
     assert case.sensor.health().state is HealthState.OK
 
 
+def test_a_problem_that_passes_leaves_what_is_odd(case: Case) -> None:
+    case.first.stamp, case.first.odd = b"1", 1
+    case.start()
+    case.first.refusal = Unread("too many open files")
+    case.later()
+    during = case.sensor.health()
+    case.first.refusal = None
+    case.later()
+
+    assert "too many open files" in during.reason
+    assert case.sensor.health().reason == "1 entries of a make no sense"
+
+
+def test_a_first_look_that_saw_nothing_for_trouble_is_no_baseline(case: Case) -> None:
+    case.first.problem = "closed"
+    case.start()
+    case.first.problem = ""
+    case.first.name_all("a=1")
+
+    assert said(case.later()) == [(Change.PRESENT, "a=1")]
+
+
 def test_looks_come_at_multiples_of_their_interval(case: Case) -> None:
     case.start()
 

@@ -26,7 +26,7 @@ from proto.model import (
     ObservationKind,
     Package,
 )
-from tests.agent.sense.sensors.driving import drain
+from tests.agent.sense.sensors.driving import drain, no_more_descriptors
 from tests.agent.sense.sensors.rpms import a_database, a_header
 from tests.fakes.clock import FakeClock
 
@@ -306,6 +306,23 @@ def test_rows_for_people_are_what_is_present(host: Host) -> None:
             "path": None,
         }
     ]
+
+
+def test_no_descriptor_left_stops_nothing_and_nothing_is_gone(host: Host) -> None:
+    host.install("bash=5.2")
+    (host.root / "usr/lib/node_modules/npm").mkdir(parents=True)
+    host.start()
+
+    host.clock.forward(601)
+    with no_more_descriptors():
+        told = drain(host.sensor, host.clock)
+        during = host.sensor.health()
+    host.clock.forward(601)
+    told += drain(host.sensor, host.clock)
+
+    assert told == []
+    assert during.state is HealthState.DEGRADED
+    assert host.sensor.health().state is HealthState.OK
 
 
 def test_every_manager_of_a_host_is_stated_with_where_it_installed(host: Host) -> None:
