@@ -138,3 +138,25 @@ def test_a_person_sees_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert heading.split()[:3] == ["SEVERITY", "KIND", "TITLE"]
     assert lines
     assert all(line.isprintable() for line in lines)
+
+
+def test_what_is_bad_by_itself_is_found_on_a_host_that_was_never_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path).with_golden_host()
+    machine.configure('[sense.sensors]\nenabled = ["persistence"]\n')
+    etc = Path(machine.paths.host_root) / "etc"
+    with (etc / "passwd").open("a") as file:
+        file.write("toor:x:0:0::/:/bin/sh\n")
+    (etc / "ld.so.preload").write_text("/tmp/evil.so\n")
+    (etc / "crontab").write_text("@daily root run\n")
+    (etc / "crontab").chmod(0o666)
+
+    code, rows, _ = scanned(machine, capsys)
+
+    assert code == 3
+    assert {(row["rule"], row["severity"]) for row in rows} == {
+        ("persistence.uid_zero", "medium"),
+        ("persistence.ld_preload", "medium"),
+        ("persistence.world_writable", "low"),
+    }

@@ -24,10 +24,14 @@ _ESCAPE: Final = re.compile(rb"\\([0-7]{3})")
 
 
 class Places(Struct, frozen=True):
-    """Mount points: those of remote file systems, all of them, and where a walk may begin."""
+    """Mount points: those of remote file systems, all of them, and where a walk may begin.
+
+    ``parents`` are the directories in which mount points lie; the root is the empty path.
+    """
 
     remote: tuple[str, ...] = ()
     points: frozenset[str] = frozenset()
+    parents: frozenset[str] = frozenset()
     starts: tuple[str, ...] = ("/",)
 
 
@@ -64,7 +68,10 @@ def parse_places(mountinfo: bytes) -> Places:
         if kind in _WITH_FILES and b"nosuid" not in fields[5].split(b","):
             parts.append((device, _path(root), point))
     return Places(
-        remote=tuple(far), points=frozenset(points), starts=tuple(_widest(parts)) or ("/",)
+        remote=tuple(far),
+        points=frozenset(points),
+        parents=frozenset(point.rpartition("/")[0] for point in points),
+        starts=tuple(_widest(parts)) or ("/",),
     )
 
 

@@ -84,34 +84,43 @@ def _entries(
 ) -> Generator[Found | None, None, int]:
     """Look at one directory; put those below on the stack and return how many entries it has."""
     stack, area = ahead
+    points = area.places.points
+    may_be_point = directory in area.places.parents
     count = 0
     with os.scandir(fd) as entries:
         for entry in entries:
             count += 1
             if count % _STEPS_A_SLICE == 0:
                 yield None
-            path = f"{directory}/{entry.name}"
             # A mount point is never asked for its own metadata: its server might not answer.
             if entry.is_dir(follow_symlinks=False):
-                if path not in area.places.points and path not in area.exclude:
+                path = f"{directory}/{entry.name}"
+                if path not in points and path not in area.exclude:
                     stack.append(path)
-            elif entry.is_file(follow_symlinks=False) and path not in area.places.points:
-                yield from _file(look, fd, entry, path)
+            elif entry.is_file(follow_symlinks=False) and not (
+                may_be_point and f"{directory}/{entry.name}" in points
+            ):
+                seen = _stat_of(entry)
+                if seen is not None and seen.st_mode & _EXECUTABLE:
+                    yield from _lent(look, fd, f"{directory}/{entry.name}", seen)
     return count
 
 
-def _file(look: Look, fd: int, entry: os.DirEntry[str], path: str) -> Iterator[Found | None]:
+def _stat_of(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
-        seen = entry.stat(follow_symlinks=False)
+        return entry.stat(follow_symlinks=False)
     except OSError:
-        return  # gone meanwhile
-    if seen.st_mode & _SPECIAL and seen.st_mode & _EXECUTABLE:
+        return None  # gone meanwhile
+
+
+def _lent(look: Look, fd: int, path: str, seen: os.stat_result) -> Iterator[Found | None]:
+    """Yield what an executable file lends to whoever runs it."""
+    name = path.rpartition("/")[2]
+    if seen.st_mode & _SPECIAL:
         value = f"mode={stat.S_IMODE(seen.st_mode):04o} uid={seen.st_uid} gid={seen.st_gid}"
-        yield from _found(fd, path, seen, Entry(SUID_FILE, entry.name, value))
-    if not seen.st_mode & _EXECUTABLE:
-        return
+        yield from _found(fd, path, seen, Entry(SUID_FILE, name, value))
     try:
-        raw = os.getxattr(f"/proc/self/fd/{fd}/{entry.name}", XATTR, follow_symlinks=False)
+        raw = os.getxattr(f"/proc/self/fd/{fd}/{name}", XATTR, follow_symlinks=False)
     except OSError:
         return  # it has none, or its file system knows of none
     try:
@@ -119,7 +128,7 @@ def _file(look: Look, fd: int, entry: os.DirEntry[str], path: str) -> Iterator[F
     except CapabilityDamaged:
         look.odd += 1
         value = f"unreadable, {len(raw)} bytes"
-    yield from _found(fd, path, seen, Entry(FILE_CAPABILITY, entry.name, value))
+    yield from _found(fd, path, seen, Entry(FILE_CAPABILITY, name, value))
 
 
 def _found(fd: int, path: str, seen: os.stat_result, entry: Entry) -> Iterator[Found | None]:

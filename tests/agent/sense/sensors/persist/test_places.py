@@ -30,6 +30,7 @@ def test_walks_begin_at_local_file_systems_where_special_bits_count() -> None:
     assert places.remote == ("/net", "/fuse")
     assert {"/proc", "/data", "/chroot/etc", "/tmp"} <= places.points
     assert "/y" not in places.points
+    assert {"", "/var/lib/docker/overlay2/x"} <= places.parents
 
 
 def test_a_host_that_does_not_tell_its_mounts_is_its_root(tmp_path: Path) -> None:

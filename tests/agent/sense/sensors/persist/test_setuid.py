@@ -68,6 +68,15 @@ def test_links_other_mounts_and_what_is_left_out_are_not_followed(tmp_path: Path
     assert [item.path for item in found] == ["/in/su"]
 
 
+def test_a_file_that_is_a_mount_point_is_not_asked(tmp_path: Path) -> None:
+    put(tmp_path, "/etc/su", "su", 0o4755)
+    places = Places(points=frozenset({"/etc/su"}), parents=frozenset({"/etc"}))
+
+    found = walk(a_look(tmp_path), HostRoot(tmp_path), Area(places, frozenset(), 9))
+
+    assert [one for one in found if one is not None] == []
+
+
 def test_a_walk_that_is_cut_says_so_and_keeps_what_was_known(tmp_path: Path) -> None:
     for number in range(5):
         put(tmp_path, f"/{number}/x", "x", 0o4755)
