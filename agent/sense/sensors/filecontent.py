@@ -16,6 +16,7 @@ SLICE_BYTES: Final = 256 * 1024
 CHANGED: Final = "changed"
 UNREADABLE: Final = "unreadable"
 TOO_LARGE: Final = "too large to hash"
+EASED: Final = "not hashed: over budget"
 
 
 class Content(Struct, frozen=True):
@@ -45,6 +46,8 @@ class ContentReader:
         self._host = host
         self._clock = clock
         self._hash_bytes_max = hash_bytes_max
+        # Whether what is new is hashed; what was not is looked at again by the next sweep.
+        self.is_hashing = True
 
     def read(
         self, path: bytes, seen: os.stat_result, *, with_md5: bool
@@ -60,6 +63,8 @@ class ContentReader:
             return Content(seen, None, (kind,))
         if seen.st_size > self._hash_bytes_max:
             return Content(seen, UNSET, (TOO_LARGE,))
+        if not self.is_hashing:
+            return Content(seen, UNSET, (EASED,), unsure=True)
         try:
             fd = self._host.open(path, READ_FLAGS | os.O_NOFOLLOW)
         except (HostFileMissing, HostFileNotRegular):

@@ -93,6 +93,10 @@ class Looker:
         # Who is said to have changed a file, where its events have been heard.
         self.who: Callable[[bytes], Process | None] = _nobody
 
+    def hash_new(self, *, is_hashing: bool) -> None:
+        """Hash what is new from now on, or leave it for a later look."""
+        self._reader.is_hashing = is_hashing
+
     def count_anew(self) -> None:
         """Count what is remembered, and from now on what there is no room for.
 

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.hostroot import HostRoot
-from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, SensorSpec, Sighting
+from agent.sense.ports import POLL_SIGHTINGS_MAX, Ease, SensorHealth, SensorSpec, Sighting
 from agent.sense.sensors.fileactors import Actors
 from agent.sense.sensors.fileevents import FileEvents
 from agent.sense.sensors.filelook import Looker, Steps
@@ -34,6 +34,8 @@ from proto.model import Drop, DropReason, HealthState, Process, Source
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
 
 SETTLE_NS: Final = 100 * NS_PER_MS
+# So much longer are the intervals of sweeps while sensing is over its budget.
+EASED_SWEEPS: Final = 4
 REPAIR_NS: Final = 30 * NS_PER_S
 PENDING_MAX: Final = 16_384
 JOURNAL_ROWS_MAX: Final = 65_536
@@ -100,6 +102,7 @@ class FileSensor:
         self._gap: _Gap | None = None
         self._is_replaying = False
         self._is_started = False
+        self._ease = Ease.NORMAL
 
     def start(self, cursor: bytes) -> None:
         """Open the state and the events; what was told and not sealed is told first."""
@@ -147,6 +150,13 @@ class FileSensor:
         except StateLost as error:
             self._begin(self._told.reopen(f"the state was damaged: {error}"), "")
         return out
+
+    def ease(self, level: Ease) -> None:
+        """Sweep less often, then hash nothing new; what was not hashed the next sweep looks at."""
+        if self._ease >= Ease.NO_HASHING > level:
+            self._sweep_due = 0
+        self._ease = level
+        self._looker.hash_new(is_hashing=level < Ease.NO_HASHING)
 
     def cursor(self) -> bytes:
         """Return the generation up to which `poll` has told."""
@@ -269,7 +279,8 @@ class FileSensor:
         return None
 
     def _begin_sweep(self) -> None:
-        self._sweep_due = self._clock.boot_ns() + self._settings.sweep_interval_s * NS_PER_S
+        interval = self._settings.sweep_interval_s * NS_PER_S * (EASED_SWEEPS if self._ease else 1)
+        self._sweep_due = (self._clock.boot_ns() // interval + 1) * interval
         self._swept_at = self._clock.wall_ns()
         if self._gap is not None:
             self._looker.tell(self._drop(self._gap))
@@ -314,6 +325,9 @@ class FileSensor:
         report = self._sweep.report
         if self._last_success == 0:
             yield "the first sweep is not finished"
+        if self._ease:
+            what = "not hashed" if self._ease >= Ease.NO_HASHING else "swept less often"
+            yield f"over budget: files are {what}"
         if self._events.watches.problem:
             yield f"sweep only for some directories: {self._events.watches.problem}"
         if report.over:

@@ -17,13 +17,15 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
+from msgspec import UNSET
 
 from agent.hostroot import HostRoot
 from agent.sense.match.packaged import LIKE_AGAIN, UNLIKE
-from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, Sighting
+from agent.sense.ports import POLL_SIGHTINGS_MAX, Ease, SensorHealth, Sighting
+from agent.sense.sensors.filecontent import EASED
 from agent.sense.sensors.fileevents import COALESCE_NS_MAX
 from agent.sense.sensors.filelook import NOT_COMPARED
-from agent.sense.sensors.files import FileSensor
+from agent.sense.sensors.files import EASED_SWEEPS, FileSensor
 from agent.sense.sensors.filetrees import FileSettings, Tree
 from proto.model import DropReason, HealthState, Observation, ObservationKind, User
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
@@ -506,7 +508,10 @@ def test_idle_it_asks_for_nothing_until_the_sweep(tmp_path: Path) -> None:
     due = host.sensor.due()
 
     assert due is not None
-    assert due - host.clock.boot_ns() > 590 * NS_PER_S
+    interval = host.settings.sweep_interval_s * NS_PER_S
+    assert host.clock.boot_ns() < due <= host.clock.boot_ns() + interval
+    # At a multiple, so that it wakes together with the others.
+    assert due % interval == 0
     host.close()
 
 
@@ -762,3 +767,35 @@ class MarkedChanges(Changes):
 
 MarkedChanges.TestCase.settings = Changes.TestCase.settings
 TestMarkedChanges = MarkedChanges.TestCase
+
+
+def test_over_budget_nothing_new_is_hashed_and_all_of_it_is_once_that_is_over(host: Host) -> None:
+    host.write("old", b"1")
+    host.start()
+    host.sensor.ease(Ease.NO_HASHING)
+    host.write("new", b"2")
+
+    ((kind, hurried),) = files_of(host.later())
+    assert (kind, hurried.sha256, hurried.caveats) == (CREATED, UNSET, (EASED,))
+    assert host.sensor.health().state is HealthState.DEGRADED
+    assert "over budget: files are not hashed" in host.sensor.health().reason
+
+    host.sensor.ease(Ease.NORMAL)
+
+    told = [file for _, file in files_of(host.later(3))]
+    assert [(f.path, f.sha256) for f in told] == [("/tree/new", hashlib.sha256(b"2").digest())]
+    assert host.sensor.health().state is HealthState.OK
+
+
+def test_over_budget_sweeps_are_rarer(host: Host) -> None:
+    host.start()
+    host.sensor.ease(Ease.SLOWER)
+    interval = host.settings.sweep_interval_s
+    host.clock.forward(interval)
+    drain(host.sensor, host.clock)
+
+    due = host.sensor.due()
+
+    assert due is not None
+    assert interval * NS_PER_S < due - host.clock.boot_ns() <= EASED_SWEEPS * interval * NS_PER_S
+    assert due % (EASED_SWEEPS * interval * NS_PER_S) == 0
