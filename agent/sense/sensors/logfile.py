@@ -195,6 +195,7 @@ class LogFile:
             OSError: it cannot be read.
         """
         self._learn_head(os.fstat(self.fd).st_size)
+        self.is_at_end = False
 
     def take(self, count_max: int) -> list[Line]:
         """Return the next lines, at most ``count_max``; `is_at_end` tells whether more may wait.

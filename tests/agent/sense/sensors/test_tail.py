@@ -414,6 +414,22 @@ def test_a_log_that_comes_after_us_is_read_from_its_beginning(log: Log) -> None:
     assert log.rest() == []
 
 
+@pytest.mark.parametrize("is_rotated", [True, False])
+def test_the_first_lines_of_an_empty_log_are_read_without_another_reason(
+    log: Log, *, is_rotated: bool
+) -> None:
+    log.append(numbered(0, 1) if is_rotated else "")
+    log.start()
+    first = log.rest()
+    if is_rotated:
+        log.rotate()
+        log.rest()
+    log.append(numbered(1, 3))
+
+    assert numbers(log.rest()) == [1, 2]
+    assert numbers(first) == ([0] if is_rotated else [])
+
+
 def test_a_log_that_was_missing_at_the_last_stop_is_read_from_its_beginning(log: Log) -> None:
     log.start()
     cursor = log.tail.cursor()
