@@ -30,7 +30,8 @@ from agent.sense.sensors.filewatch import Changes
 from agent.sense.sensors.mounts import MOUNTINFO_BYTES_MAX
 from agent.syscalls import facts_of
 
-DIRECTORIES_MAX: Final = 4096
+# Remembered of each file system; about 120 bytes each.
+DIRECTORIES_MAX: Final = 8192
 READS_A_TIME: Final = 4
 MOUNTINFO: Final = "/proc/self/mountinfo"
 
@@ -111,7 +112,7 @@ class Marks:
         self._prefix = b""
         self._roots: dict[bytes, _Roots] = {}
         self._above: dict[bytes, _Names] = {}
-        self._known: dict[tuple[Fsid, bytes], _Dir | None] = {}
+        self._known: dict[Fsid, dict[bytes, _Dir | None]] = {}
         self._fds: dict[bytes, int] = {}
         self.problem = ""
 
@@ -366,16 +367,15 @@ class Marks:
 
     def _directory(self, info: Info) -> _Dir | None:
         """Return what a directory has to do with us; None for nothing."""
-        key = info.fsid, info.handle
+        known = self._known.setdefault(info.fsid, {})
         try:
-            return self._known[key]
+            return known[info.handle]
         except KeyError:
-            pass
-        found = self._resolved(info)
-        if len(self._known) >= DIRECTORIES_MAX:
-            for old in list(self._known)[: DIRECTORIES_MAX // 2]:
-                del self._known[old]
-        self._known[key] = found
+            found = self._resolved(info)
+        if len(known) >= DIRECTORIES_MAX:
+            for old in list(known)[: DIRECTORIES_MAX // 2]:
+                del known[old]
+        known[info.handle] = found
         return found
 
     def _resolved(self, info: Info) -> _Dir | None:

@@ -8,6 +8,7 @@ Source: proc_pid_mountinfo(5), the kernel's filesystems/overlayfs.rst.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -63,9 +64,12 @@ def _plain(text: bytes) -> bytes:
 
 def mount_points(mountinfo: bytes) -> list[bytes]:
     """Return where something is mounted."""
-    points = []
+    return [point for point, _ in mounts_at(mountinfo)]
+
+
+def mounts_at(mountinfo: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield where something is mounted, and what tells that mount from another one there."""
     for line in mountinfo.split(b"\n"):
         fields = line.split(b" ", 5)
         if len(fields) == 6:
-            points.append(_plain(fields[4]))
-    return points
+            yield _plain(fields[4]), b" ".join(fields[:5])

@@ -143,7 +143,7 @@ class FileSensor:
                 self._is_replaying = len(again) == POLL_SIGHTINGS_MAX
                 return again
             self._read_events()
-            if self._verdicts.wants_sweep():
+            if self._verdicts.wants_sweep() or self._events.mounts.changed():
                 self._sweep_due = 0
             self._work(deadline)
             self._told.commit(self._clock.wall_ns())
@@ -225,7 +225,7 @@ class FileSensor:
             self._read_at = now
         if changes.overflowed or len(self._files) + len(self._places) > PENDING_MAX:
             self._forget_events()
-            self._gap = self._gap or _Gap("more events than the queue holds", self._swept_at)
+            self._gap = self._gap or _Gap("more events than could be taken", self._swept_at)
             # The first repair is at once; a flood without an end is not answered by one of sweeps.
             self._sweep_due = min(self._sweep_due, max(self._repair_due, now))
             self._repair_due = now + REPAIR_NS

@@ -90,6 +90,11 @@ class Scope:
             for above, top, is_deep in self._tops
         )
 
+    def concerns(self, point: bytes) -> bool:
+        """Tell whether something mounted at a path may be in a tree, or hide one."""
+        above = point.rstrip(b"/") + b"/"
+        return self.may_hold(point) or any(top.startswith(above) for _, top, _ in self._tops)
+
     def root(self, tree: int, path: bytes) -> Place:
         """Return the place where a tree begins."""
         return Place(path.rstrip(b"/"), tree)

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from agent.hostroot import HostRoot
+from agent.sense.sensors import fileevents
 from agent.sense.sensors.fileevents import (
+    BUSY_PERIOD_NS,
+    BUSY_PERIODS_MAX,
     COALESCE_NS,
     COALESCE_NS_MAX,
     OVERFLOWS_MAX,
@@ -88,7 +91,7 @@ def test_each_rung_has_its_name(
 def test_a_marked_file_system_takes_no_watches(desk: Desk) -> None:
     assert desk.events.watches.count == 0
     assert list(desk.events.notes()) == []
-    assert len(desk.events.descriptors()) == 2
+    assert len(desk.events.descriptors()) == 3
 
 
 def test_the_first_event_is_read_at_once_and_what_follows_is_gathered(desk: Desk) -> None:
@@ -104,10 +107,10 @@ def test_the_first_event_is_read_at_once_and_what_follows_is_gathered(desk: Desk
     end = desk.read()
 
     assert (first, early, late, end) == ({"a"}, set(), {"b"}, set())
-    assert len(hidden) == 1
+    assert len(hidden) == 2
     assert due == desk.clock.boot_ns() - COALESCE_NS
     assert desk.events.due() is None
-    assert len(desk.events.descriptors()) == 2
+    assert len(desk.events.descriptors()) == 3
 
 
 def test_while_nothing_is_ours_events_are_gathered_longer_up_to_a_bound(desk: Desk) -> None:
@@ -157,11 +160,30 @@ def test_a_file_system_that_overflows_again_and_again_is_left_to_watches_and_tri
     (desk.tree / "b").touch()
 
     assert all(floods)
-    assert said == ["inotify instead of fanotify: the file systems are too busy for one queue"]
+    assert said == ["inotify instead of fanotify: the file systems are too busy"]
     assert (watched, by_watch) == (1, {"a"})
     assert desk.events.rung == "fanotify"
     assert list(desk.events.notes()) == []
     assert desk.read() == {"b"}
+
+
+def test_a_file_system_that_keeps_us_busy_is_left_to_watches(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fileevents, "BUSY_EVENTS_A_SECOND", 10)
+    (desk.root / "foreign").mkdir()
+    gaps = []
+    for n in range(BUSY_PERIODS_MAX + 1):
+        for k in range(200):
+            (desk.root / f"foreign/{n}-{k}").touch()
+        gaps.append(desk.events.read().overflowed)
+        desk.clock.forward(BUSY_PERIOD_NS / NS_PER_S)
+        gaps.append(desk.events.read().overflowed)
+
+    assert gaps.count(True) == 1
+    assert list(desk.events.notes()) == [
+        "inotify instead of fanotify: the file systems are too busy"
+    ]
 
 
 def test_a_file_system_that_cannot_be_marked_is_watched_and_said(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from proto.model import DropReason, HealthState, Observation, ObservationKind, U
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock
 from tests.agent.sense.sensors.dpkghost import DpkgHost
 from tests.agent.sense.sensors.driving import drain, drops_of, files_of, is_readable
-from tests.agent.sense.sensors.smallfs import an_own_file_system
+from tests.agent.sense.sensors.smallfs import an_own_file_system, unmounted
 from tests.fakes.clock import FakeClock
 
 SEEN, CREATED = ObservationKind.FILE_SEEN, ObservationKind.FILE_CREATED
@@ -301,7 +301,7 @@ def test_an_overflow_is_a_declared_gap_and_repaired_at_once(host: Host) -> None:
     told = host.later()
 
     assert [d.detail for d in drops_of(told)] == [
-        "more events than the queue holds; all trees are compared again"
+        "more events than could be taken; all trees are compared again"
     ]
     assert (CREATED, "/tree/hidden/in/the/flood") in said(told)
     assert not [s for s in said(host.later(601)) if s[1].startswith("/tree/hidden")]
@@ -535,6 +535,35 @@ def test_this_hosts_own_files_are_seen_whoever_we_are(tmp_path: Path) -> None:
 
     assert len(told) > 10
     assert {kind for kind, _ in told} == {SEEN}
+
+
+def test_something_mounted_over_a_tree_is_found_without_waiting_for_the_sweep(
+    tmp_path: Path,
+) -> None:
+    with an_own_file_system(tmp_path / "fs"):
+        pass  # or skipped
+    clock = SystemClock()
+    (tmp_path / "tree/cron").mkdir(parents=True)
+    (tmp_path / "evil").mkdir()
+    (tmp_path / "evil/job").touch()
+    settings = FileSettings(trees=(Tree(str(tmp_path / "tree")),), fanotify=False)
+    with HostRoot("/") as root:
+        sensor = FileSensor(settings, root, clock, tmp_path / "files.db")
+        sensor.start(b"")
+        drain(sensor, clock)
+        subprocess.run(
+            ["mount", "--bind", str(tmp_path / "evil"), str(tmp_path / "tree/cron")],
+            check=True,
+        )
+        try:
+            woken = is_readable(sensor)
+            told = until_told(sensor, clock, tmp_path / "tree/cron/job")
+        finally:
+            unmounted(tmp_path / "tree/cron")
+            sensor.stop()
+
+    assert woken
+    assert told.kind is CREATED
 
 
 def verdicts_of(told: list[Sighting]) -> list[tuple[str, str]]:

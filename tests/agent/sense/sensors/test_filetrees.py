@@ -50,6 +50,16 @@ def test_an_inner_tree_is_its_own() -> None:
 
 
 @pytest.mark.parametrize(
+    ("point", "concerns"),
+    [(b"/", True), (b"/usr", True), (b"/usr/bin/x", False), (b"/etc/cron.d", True), (b"/x", False)],
+)
+def test_a_mount_in_a_tree_or_over_one_concerns_it(point: bytes, *, concerns: bool) -> None:
+    scope = a_scope(Tree("/etc"), Tree("/usr/bin", recursive=False))
+
+    assert scope.concerns(point) is concerns
+
+
+@pytest.mark.parametrize(
     ("directory", "may"),
     [
         (b"/etc", True),
