@@ -12,7 +12,13 @@ import re
 from collections.abc import Generator, Iterator, Sequence
 from typing import Final
 
-from agent.hostroot import HostFileError, HostFileMissing, HostFileNotRegular, HostRoot
+from agent.hostroot import (
+    HostFileError,
+    HostFileMissing,
+    HostFileNotRegular,
+    HostRoot,
+    read_at_most,
+)
 from agent.hosttext import host_text
 from agent.sense.sensors.listings import Listed, Look, Thing, Things, Unread, key_of, stamp_of
 from agent.sense.sensors.replacewatch import ReplaceWatch
@@ -23,9 +29,8 @@ LIBRARIES: Final = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/local/lib6
 PLACES: Final = ("dist-packages", "site-packages")
 PACKAGES_MAX: Final = 10_000
 ROOTS_MAX: Final = 512
-METADATA_BYTES_MAX: Final = 4 << 20
+HEAD_BYTES: Final = 16 * 1024  # the names stand in front
 
-_HEAD_BYTES: Final = 16 * 1024
 _PATH_CHARS_MAX: Final = 4096
 _INTERPRETER: Final = re.compile(r"python3(?:\.[0-9]{1,3}t?)?|pypy3(?:\.[0-9]{1,3})?")
 _SUFFIXES: Final = (".dist-info", ".egg-info")
@@ -131,14 +136,20 @@ class PythonListing:
                     continue
 
     def _metadata(self, path: str) -> bytes | None:
-        """Return the metadata of a package; None where there is none, empty where it is closed."""
+        """Return the head of the metadata; None where there is none, empty where it is closed."""
         for name in ("METADATA", "PKG-INFO", ""):
             try:
-                return self._host.read_bytes(f"{path}/{name}".rstrip("/"), METADATA_BYTES_MAX)
+                fd = self._host.open_file(f"{path}/{name}".rstrip("/"))
             except (HostFileMissing, HostFileNotRegular):
                 continue
             except HostFileError:
                 return b""
+            try:
+                return read_at_most(fd, HEAD_BYTES)
+            except OSError:
+                return b""
+            finally:
+                os.close(fd)
         return None
 
 
@@ -150,7 +161,7 @@ def parse_metadata(data: bytes, root: str) -> Package | None:
         root: the directory it is installed in.
     """
     fields: dict[bytes, bytes] = {}
-    for line in data[:_HEAD_BYTES].split(b"\n"):
+    for line in data[:HEAD_BYTES].split(b"\n"):
         if not line.strip():
             break  # the description follows: any text
         key, colon, value = line.partition(b":")

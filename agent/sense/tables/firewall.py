@@ -1,13 +1,15 @@
 """Packet filters: chains of nf_tables with a digest of their rules, and tables of old iptables.
 
 The digest of a chain covers its rules in their order, without handles and counters, so it moves
-when a rule does and not when a packet passes. Rules that iptables-nft made are among them.
+when a rule does and not when a packet passes; one digest stands for all chains. Rules that
+iptables-nft made are among them.
 
 Source: the kernel's include/uapi/linux/netfilter/{nfnetlink.h,nf_tables.h}; proc(5)
 /proc/net/ip_tables_names.
 """
 
 import hashlib
+import json
 import struct
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -54,10 +56,23 @@ def rows(looking: Looking) -> Iterator[Row]:
     try:
         chains = list(dump(_NETLINK_NETFILTER, _GETCHAIN, request))
         rules = dump(_NETLINK_NETFILTER, _GETRULE, request)
-        yield from chain_rows(chains, rules)
+        found = list(chain_rows(chains, rules))
+        yield from found
+        yield {"kind": "digest", "rules": sum_of(found), "sha256": digest(found)}
     except NetlinkRefused as error:
         looking.missed(f"firewall: nf_tables: {error.message}")
     yield from legacy_rows(looking)
+
+
+def sum_of(chains: Iterable[Row]) -> int:
+    """Return how many rules chains have together."""
+    return sum(count for row in chains if isinstance(count := row["rules"], int))
+
+
+def digest(chains: Iterable[Row]) -> str:
+    """Return what hosts, or one host at two times, have in common if they filter alike."""
+    lines = sorted(json.dumps(row, sort_keys=True) for row in chains)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def chain_rows(chains: Iterable[_Message], rules: Iterable[_Message]) -> Iterator[Row]:
@@ -146,9 +161,9 @@ def _signed(data: bytes | None) -> int | None:
 
 
 TABLE: Final = Table(
-    text="packet filter chains, each with a digest of its rules",
+    text="packet filter chains with a digest of the rules of each, and one of all",
     columns={
-        "kind": "nf_tables, or iptables for the old one",
+        "kind": "nf_tables, iptables for the old one, digest for the row that stands for all",
         "family": "ip, ip6, inet, arp, bridge or netdev",
         "table": "name of the table",
         "chain": "name of the chain; absent for the old one",
@@ -156,7 +171,7 @@ TABLE: Final = Table(
         "hook": "where packets meet it; null for a chain that only others jump to",
         "priority": "order among chains of one hook",
         "policy": "what becomes of a packet that no rule decides; null for a chain without a hook",
-        "rules": "number of rules",
+        "rules": "number of rules; of all chains behind the digest",
         "sha256": "digest of the rules in their order, without counters",
     },
     rows=rows,

@@ -70,6 +70,12 @@ def test_text_below_the_header_names_nothing(tmp_path: Path) -> None:
     assert parse_metadata(text.encode(), DIST) == Package("python", "a", "1", path=DIST)
 
 
+def test_a_long_description_is_not_read(tmp_path: Path) -> None:
+    install(tmp_path, DIST, "a.dist-info", "Name: a\nVersion: 1\n\n" + "x" * 10_000_000)
+
+    assert packages_of(a_listing(tmp_path)) == [("a", "1", DIST)]
+
+
 @pytest.mark.parametrize("text", ["", "Name: ../a\nVersion: 1\n", "Name: a\nVersion: 1 2\n"])
 def test_metadata_that_names_nothing_is_counted(text: str, tmp_path: Path) -> None:
     install(tmp_path, DIST, "a.dist-info", text)
