@@ -191,11 +191,15 @@ def _look_at_socket(observation: Observation, context: MatchContext) -> Iterator
     endpoint = observation.subject.value
     if not isinstance(endpoint, Endpoint) or not (address := _text(endpoint.remote_address)):
         return
+    # The port of who came to us says nothing of what listens there: endpoints do not match it.
+    is_inbound = observation.subject.role is Role.ACTOR
     port = endpoint.remote_port if isinstance(endpoint.remote_port, int) else None
     process = observation.process
     subject = _text(process.exe) or _text(process.name) if process else ""
     seen = address if port is None else f"{address} port {port}"
-    yield Sighting(seen, subject, context.index.lookup_address(address, port))
+    yield Sighting(
+        seen, subject, context.index.lookup_address(address, None if is_inbound else port)
+    )
 
 
 def _look_at_login(observation: Observation, context: MatchContext) -> Iterator[Sighting]:

@@ -264,7 +264,7 @@ class SocketSensor:
             self._full_every_s = max(interval, wait_s)
             # The next tick but for a wait that reaches beyond it.
             self._full_at = now + (wait_s - interval) * NS_PER_S
-            if view.heard is not None:
+            if view.heard is not None and not tables.has_more:
                 tables.states = view.heard.states_of_a_look
         self._describe(view)
         self._teller.listening = frozenset(tables.listening_ports)

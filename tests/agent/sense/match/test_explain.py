@@ -65,7 +65,10 @@ def test_the_port_rule_is_told_for_every_connection(port: int, *, is_hit: bool) 
         remote_address="192.0.2.1",
         remote_port=port,
     )
-    observation = an_observation(endpoint, kind=ObservationKind.SOCKET_OPEN)
+    observation = structs.replace(
+        an_observation(endpoint, kind=ObservationKind.SOCKET_OPEN),
+        subject=model.Entity(model.Role.TARGET, endpoint),
+    )
 
     found = told(observation)
 

@@ -91,6 +91,16 @@ def only(found: tuple[Finding, ...]) -> Finding:
     return finding
 
 
+def test_the_port_of_who_came_to_us_is_no_endpoint() -> None:
+    rows = [(IndicatorKind.IP_PORT, "192.0.2.1:4444", a_provenance())]
+    ours = seen(an_endpoint(), ObservationKind.SOCKET_OPEN)
+    theirs = structs.replace(ours, subject=Entity(Role.ACTOR, an_endpoint()))
+
+    assert len(judge(ours, a_context(rows))) == 1
+    assert judge(theirs, a_context(rows)) == ()
+    assert judge(theirs, a_context([(IndicatorKind.IPV4, "192.0.2.1", a_provenance())]))
+
+
 def a_dns_answer(*answers: str) -> DnsMessage:
     return DnsMessage(name="cdn.example.net", qtype="A", code="NOERROR", answers=answers)
 

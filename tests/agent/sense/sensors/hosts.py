@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import socket
+import struct
 from pathlib import Path
 
 GOLDEN = Path(__file__).parents[3] / "data" / "hosts"
@@ -35,3 +37,11 @@ def a_stat(
 ) -> str:
     head = f"{pid} ({name}) S {ppid} {pid} {session} 0 -1 {flags}"
     return f"{head}{' 0' * 12} {start} 0 0\n"
+
+
+def come_and_go(listener: socket.socket) -> None:
+    """Connect, and break off: nothing lingers, of which a kernel keeps only so many."""
+    with socket.create_connection(listener.getsockname()) as caller:
+        caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted, _ = listener.accept()
+    accepted.close()
