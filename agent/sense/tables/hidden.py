@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from agent.hostroot import HostFileError, HostRoot
 from agent.sense.sensors.namespaces import may_look_into_others
 from agent.sense.sensors.procdir import Proc
-from agent.sense.tables.live import is_kernel_of
+from agent.sense.tables.live import counts_with
 from agent.sense.tables.table import Looking, Row, Table, as_text, number
 
 PIDS_MAX: Final = 1 << 22  # no kernel has more
@@ -51,7 +51,7 @@ class Views(Protocol):
 
 def rows(looking: Looking) -> Iterator[Row]:
     """Yield a row a process that is not in the list."""
-    if not is_kernel_of(looking.host):
+    if not counts_with(looking.host):
         looking.missed("hidden: the process numbers here are not the host's")
         return
     if os.geteuid() != 0 and not may_look_into_others(looking.host):

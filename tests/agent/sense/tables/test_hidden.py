@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.hostroot import HostRoot
 from agent.sense.tables import hidden
-from agent.sense.tables.live import is_kernel_of
+from agent.sense.tables.live import counts_with
 from tests.agent.sense.tables.views import looking_at, shown, write
 
 
@@ -99,7 +99,7 @@ def test_another_hosts_processes_are_not_looked_for(tmp_path: Path) -> None:
 
 @pytest.mark.root
 def test_this_host_with_threads_hides_nothing() -> None:
-    if not is_kernel_of(HostRoot("/")):
+    if not counts_with(HostRoot("/")):
         pytest.skip("the process numbers here are not the host's")
     done = threading.Event()
     threads = [threading.Thread(target=done.wait) for _ in range(8)]
