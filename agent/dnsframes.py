@@ -12,7 +12,8 @@ from agent.errors import DoorError
 
 FRAME_BYTES_MAX: Final = 64 * 1024
 VERSION: Final = 1
-NAME_CHARS_MAX: Final = 1024
+# 255 bytes of a name, each of which may take four characters, and the numbers before it.
+NAME_CHARS_MAX: Final = 1100
 ANSWERS_MAX: Final = 32
 COUNT_MAX: Final = 2**32 - 1
 

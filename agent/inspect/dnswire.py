@@ -10,9 +10,9 @@ import socket
 import struct
 from typing import ClassVar, Final, NamedTuple
 
+from agent.dnsframes import ANSWERS_MAX
 from runtime.errors import Fault, VedetteError
 
-ANSWERS_MAX: Final = 32
 NAME_BYTES_MAX: Final = 255
 POINTERS_MAX: Final = 16
 

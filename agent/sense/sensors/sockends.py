@@ -89,7 +89,7 @@ class SocketEnds:
     def receive(self, events_max: int) -> list[Ended | EndsLost]:
         """Return what is waiting, in order, without waiting; a loss stands where it was told of."""
         events: list[Ended | EndsLost] = []
-        for _ in range(events_max):
+        for _ in range(events_max if self.fileno() >= 0 else 0):
             try:
                 data, sender = self._socket.recvfrom(RECEIVE_BYTES)
             except BlockingIOError:
@@ -97,6 +97,7 @@ class SocketEnds:
             except OSError as error:
                 events.append(EndsLost())
                 if error.errno != errno.ENOBUFS:
+                    self.close()  # of no more use
                     break
                 continue
             if sender[0] != _FROM_KERNEL:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from agent.hostroot import HostFileError, HostRoot
 from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, SensorSpec, Sighting
@@ -227,6 +227,8 @@ class SocketSensor:
         heard = view.heard.take(view.tables, self._clock.boot_ns())
         self._ready.extend(self._teller.gone(row, Precision.SECOND) for row in heard.listeners)
         self._ready.extend(map(self._teller.unheld, heard.connections))
+        if view.heard.is_deaf:
+            self._view = structs.replace(view, heard=None)
         if heard.is_lossy:
             self._losses.gap(_OVERFLOWN)
             view.tables.states = ALL_STATES

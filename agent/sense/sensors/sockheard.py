@@ -52,9 +52,15 @@ class Heard:
         """Close it; harmless when repeated."""
         self._ends.close()
 
+    @property
+    def is_deaf(self) -> bool:
+        """Whether nothing will be heard any more."""
+        return self._ends.fileno() < 0
+
     def descriptors(self, now: int) -> Sequence[int]:
         """Return the one to wait on; none in a pause."""
-        return () if self._again is not None and now < self._again else (self._ends.fileno(),)
+        is_pause = self._again is not None and now < self._again
+        return () if is_pause or self.is_deaf else (self._ends.fileno(),)
 
     def due(self) -> int | None:
         """Return when a pause is over; None without one."""

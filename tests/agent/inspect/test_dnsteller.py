@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from agent.dnsframes import DnsLost
+from agent.dnsframes import FRAME_BYTES_MAX, DnsLost, decode_dns, encode_dns
 from agent.inspect.dnscapture import Packet
 from agent.inspect.dnsteller import (
     BURST_PACKETS_MAX,
@@ -69,6 +71,34 @@ def test_a_segment_that_carries_nothing_is_no_loss() -> None:
 
     assert teller.seen(a_packet(ipv4(tcp(b""), 6))) is None
     assert not teller.has_lost
+
+
+LONGEST = b"".join(b"\x3f" + b"\xff" * 63 for _ in range(3)) + b"\x3c" + b"\xff" * 60 + b"\0"
+RECORDS = st.lists(
+    st.builds(
+        a_record,
+        st.sampled_from([1, 2, 5, 12, 15, 16, 28, 33, 39, 64, 65, 99]),
+        st.one_of(
+            st.binary(max_size=60),
+            st.sampled_from([b"\xff" * 6 + LONGEST, b"\xff\xff" + LONGEST, LONGEST]),
+        ),
+    ),
+    max_size=40,
+)
+
+
+@given(data=st.binary(max_size=200), records=RECORDS)
+def test_whatever_comes_what_is_told_is_what_sense_takes(data: bytes, records: list[bytes]) -> None:
+    teller = DnsTeller()
+    answer, longest = an_answer(*records), a_record(33, b"\xff" * 6 + LONGEST)
+    for payload in (data, answer, an_answer(longest), answer + data):
+        for ports in ((40_000, 53), (53, 40_000)):
+            seen = teller.seen(a_packet(ipv4(udp(payload, ports))))
+            if seen is not None:
+                packed = encode_dns(seen)
+                assert len(packed) <= FRAME_BYTES_MAX
+                assert decode_dns(packed) == seen
+    assert teller.seen(a_packet(ipv4(udp(an_answer(longest), (53, 40_000))))) is not None
 
 
 def test_losses_are_told_now_and_then_and_all_of_them() -> None:

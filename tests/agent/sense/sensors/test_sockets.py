@@ -11,7 +11,7 @@ import pytest
 from agent.hostroot import HostRoot
 from agent.sense.ports import Sighting
 from agent.sense.sensors import sockets
-from agent.sense.sensors.sockends import EndsRefused, SocketEnds
+from agent.sense.sensors.sockends import Ended, EndsLost, EndsRefused, SocketEnds
 from agent.sense.sensors.sockets import SocketSensor, SocketSettings, snapshot
 from proto.model import (
     DropReason,
@@ -235,6 +235,34 @@ def test_more_ended_sockets_than_the_kernel_keeps_are_a_gap_and_a_full_look_at_o
     assert {drop.reason for drop in drops} == {DropReason.SOURCE_GAP}
     assert drops[0].count is None
     assert health.dropped == len(drops)
+
+
+class Breaking(SocketEnds):
+    """An ear that breaks when it is first listened to."""
+
+    def receive(self, events_max: int) -> list[Ended | EndsLost]:
+        del events_max
+        self.close()
+        return [EndsLost()]
+
+
+def test_an_ear_that_breaks_is_a_gap_and_looking_goes_on(
+    clock: RealTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "SocketEnds", Breaking)
+    sensor = SocketSensor(SocketSettings(), HostRoot(), clock)
+    sensor.start(b"")
+
+    drops = drops_of(drain(sensor, clock))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        told = look(sensor, clock)
+        port = listener.getsockname()[1]
+    health = sensor.health()
+
+    sensor.stop()
+    assert [drop.reason for drop in drops] == [DropReason.SOURCE_GAP]
+    assert len(seen(told, port)) == 1
+    assert (health.rung, sensor.descriptors()) == ("inetdiag", ())
 
 
 def test_a_connection_that_was_told_is_not_told_again_when_it_ends(
