@@ -24,6 +24,13 @@ ARGV_BYTES_MAX: Final = 4096
 READ_MAX: Final = 64
 
 
+def racy(process: Process) -> Process:
+    """Return the process marked as one that may not be the one meant."""
+    if RACY in process.caveats:
+        return process
+    return structs.replace(process, caveats=(*process.caveats, RACY))
+
+
 class Actors:
     """Reads processes by the numbers of events.
 
@@ -63,9 +70,7 @@ class Actors:
         if sight is None:
             return reader.unread(pid, None, self._clock.boot_ns())
         process = sight.process
-        if process.start < since:
-            return process
-        return structs.replace(process, caveats=(*process.caveats, RACY))
+        return process if process.start < since else racy(process)
 
     def _opened(self) -> ProcessReader | None:
         if self._reader is not None or self._is_barred:

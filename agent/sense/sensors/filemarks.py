@@ -360,6 +360,8 @@ class Marks:
             path = place.path + b"/" + name
             if not is_directory:
                 changes.files[path] = place
+                if changes.pids.setdefault(path, event.pid) != event.pid:
+                    changes.shared.add(path)
                 changes.pids[path] = event.pid
             elif mask & _NAMED and (inner := self._trees.below(place, name)):
                 changes.places[inner.path] = inner

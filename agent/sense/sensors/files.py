@@ -22,13 +22,14 @@ from msgspec import Struct
 
 from agent.hostroot import HostRoot
 from agent.sense.ports import POLL_SIGHTINGS_MAX, Ease, SensorHealth, SensorSpec, Sighting
-from agent.sense.sensors.fileactors import Actors
+from agent.sense.sensors.fileactors import Actors, racy
 from agent.sense.sensors.fileevents import FileEvents
 from agent.sense.sensors.filelook import Looker, Steps
 from agent.sense.sensors.filemarks import Own
 from agent.sense.sensors.filesweep import Sweep
 from agent.sense.sensors.filetrees import FileSettings, Place, Scope, Tree
 from agent.sense.sensors.fileverdict import Verdicts
+from agent.sense.sensors.filewatch import Changes
 from agent.sense.sensors.told import Opening, StateLost, Told, ToldLimits
 from proto.model import Drop, DropReason, HealthState, Process, Source
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock
@@ -219,9 +220,8 @@ class FileSensor:
             self._files.setdefault(path, (now + SETTLE_NS, place))
         self._places.update(changes.places)
         if changes.pids:
-            who = self._actors.of(changes.pids.values(), self._read_at)
-            self._by |= {path: who[pid] for path, pid in changes.pids.items() if pid in who}
-        if changes.seen:
+            self._name(changes)
+        if changes.seen and not changes.has_more:
             self._read_at = now
         if changes.overflowed or len(self._files) + len(self._places) > PENDING_MAX:
             self._forget_events()
@@ -229,6 +229,17 @@ class FileSensor:
             # The first repair is at once; a flood without an end is not answered by one of sweeps.
             self._sweep_due = min(self._sweep_due, max(self._repair_due, now))
             self._repair_due = now + REPAIR_NS
+
+    def _name(self, changes: Changes) -> None:
+        """Remember who is said to have changed what waits to be looked at."""
+        who = self._actors.of(changes.pids.values(), self._read_at)
+        for path, pid in changes.pids.items():
+            before = self._by.get(path)
+            is_one = path not in changes.shared and (before is None or before.pid == pid)
+            if pid in who:
+                self._by[path] = who[pid] if is_one else racy(who[pid])
+            else:
+                self._by.pop(path, None)
 
     def _who(self, path: bytes) -> Process | None:
         """Return who is said to have changed a file, once."""
@@ -272,11 +283,18 @@ class FileSensor:
         is_settled = path is not None and self._files[path][0] <= self._clock.boot_ns()
         if path is not None and is_settled and (self._turn % 2 or not self._places):
             _, place = self._files.pop(path)
-            return self._looker.look(path, is_baseline=self._is_baseline(place))
+            return self._last(path, self._looker.look(path, is_baseline=self._is_baseline(place)))
         if self._places:
             place = self._places.pop(next(iter(self._places)))
-            return self._sweep.part(place, is_baseline=self._is_baseline(place))
+            steps = self._sweep.part(place, is_baseline=self._is_baseline(place))
+            return self._last(place.path, steps)
         return None
+
+    def _last(self, path: bytes, steps: Steps) -> Steps:
+        """Take the steps; who is said to have changed it is not remembered beyond them."""
+        yield from steps
+        if path not in self._files and path not in self._places:
+            self._by.pop(path, None)
 
     def _begin_sweep(self) -> None:
         interval = self._settings.sweep_interval_s * NS_PER_S * (EASED_SWEEPS if self._ease else 1)

@@ -36,13 +36,15 @@ _PATH_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Changes(Struct):
     """Files to look at and places to walk; ``overflowed``: events were lost, anything may be.
 
-    ``pids`` says who is said to have changed what, 0 for one that we may not know. ``seen`` counts
-    the events on marks, those of no interest included; ``has_more`` says that more wait.
+    ``pids`` says who is said to have changed what, 0 for one that we may not know; ``shared`` is
+    what several have changed, of whom the last is named. ``seen`` counts the events on marks, those
+    of no interest included; ``has_more`` says that more wait.
     """
 
     files: dict[bytes, Place] = {}
     places: dict[bytes, Place] = {}
     pids: dict[bytes, int] = {}
+    shared: set[bytes] = set()
     overflowed: bool = False
     seen: int = 0
     has_more: bool = False

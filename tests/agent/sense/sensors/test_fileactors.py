@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.hostroot import HostRoot
-from agent.sense.sensors.fileactors import RACY, READ_MAX, Actors
+from agent.sense.sensors.fileactors import RACY, READ_MAX, Actors, racy
 from agent.sense.sensors.identity import GONE, START_UNKNOWN
 from runtime.clock import SystemClock
 
@@ -50,6 +50,12 @@ def test_a_process_that_has_ended_is_a_number_alone(actors: Actors) -> None:
 
     assert process.pid == child.pid
     assert process.caveats == (GONE, START_UNKNOWN)
+
+
+def test_a_process_is_marked_once(actors: Actors) -> None:
+    process = actors.of([os.getpid()], 0)[os.getpid()]
+
+    assert racy(process).caveats.count(RACY) == racy(racy(process)).caveats.count(RACY) == 1
 
 
 def test_nobody_has_the_number_zero(actors: Actors) -> None:

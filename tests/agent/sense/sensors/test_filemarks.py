@@ -299,6 +299,20 @@ def test_who_did_it_is_told(desk: Desk) -> None:
     assert changes.pids == {os.fsencode(desk.tree / "f"): os.getpid()}
 
 
+def test_of_several_who_changed_a_file_the_last_is_told_and_that_they_were_several(
+    desk: Desk,
+) -> None:
+    path = os.fsencode(desk.tree / "f")
+    (desk.tree / "f").touch()
+    with subprocess.Popen(["touch", str(desk.tree / "f")]) as other:
+        pass
+
+    changes = desk.marks.read()
+
+    assert changes.pids[path] == other.pid
+    assert changes.shared == {path}
+
+
 def test_a_full_queue_is_told_as_such(desk: Desk) -> None:
     limit = int(Path("/proc/sys/fs/fanotify/max_queued_events").read_text("ascii"))
     if limit > 100_000:
