@@ -11,6 +11,7 @@ import os
 import select
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -119,6 +120,11 @@ class _Trial:
         self._folder.mkdir()
 
     def row(self) -> dict[str, object]:
+        began = time.thread_time_ns()
+        row = self._tried_row()
+        return row | {"cpu_ms": round((time.thread_time_ns() - began) / NS_PER_MS, 1)}
+
+    def _tried_row(self) -> dict[str, object]:
         section = getattr(self._settings.sense.sensors, self._name)
         try:
             with canary_for(self._name, section, self._folder) as canary:

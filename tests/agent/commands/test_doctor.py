@@ -46,7 +46,16 @@ def test_each_sensor_is_one_line_with_the_fields_scripts_depend_on(
         assert (row["state"] == "ok") == (row["reason"] == "")
         assert all(
             row[name]
-            for name in ("rung", "canary", "source", "coverage", "misses", "privilege", "cost")
+            for name in (
+                "rung",
+                "canary",
+                "cpu_ms",
+                "source",
+                "coverage",
+                "misses",
+                "privilege",
+                "cost",
+            )
         )
 
 
