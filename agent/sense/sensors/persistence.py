@@ -46,6 +46,8 @@ BUSY_NS: Final = 15 * NS_PER_S
 PATIENCE_NS: Final = 600 * NS_PER_S
 # Whoever asks for everything gets it at most this often.
 ASKED_NS_MIN: Final = 3600 * NS_PER_S
+# Five thousand homes would take a look of their own each minute.
+PATHS_A_LOOK: Final = 8192
 WALK: Final = "setuid"
 
 _JOURNAL_ROWS_MAX: Final = 65_536
@@ -209,6 +211,9 @@ class PersistenceSensor:
         elif not self._is_walked:
             # It comes in its time, so nothing is wrong; it is said all the same.
             reasons.append("files with special rights are not looked for yet")
+        if self._stretch() > 1:
+            often = self._settings.interval_s * self._stretch()
+            reasons.append(f"so many files are used that homes are looked at every {often} s")
         return SensorHealth(
             state=state,
             rung=self._rung(),
@@ -253,12 +258,16 @@ class PersistenceSensor:
             return
         wanted = max(self._clock.boot_ns() + SETTLE_NS, self._calm_from)
         if wanted < self._due:
-            self._due, self._calm_from = wanted, wanted + CALM_NS
+            self._due, self._calm_from = wanted, wanted + CALM_NS * self._stretch()
+
+    def _stretch(self) -> int:
+        """Return how many times rarer to look, where so many files are used that looking costs."""
+        return 1 + sum(mark.count for mark in self._marks.values()) // PATHS_A_LOOK
 
     def _work(self, deadline: int) -> None:
         now = self._clock.boot_ns()
         if self._going is None and self._due is not None and now >= self._due:
-            interval = self._settings.interval_s * NS_PER_S
+            interval = self._settings.interval_s * self._stretch() * NS_PER_S
             self._due = (now // interval + 1) * interval
             self._going = self._look()
         room = POLL_SIGHTINGS_MAX - _SIGHTINGS_A_STEP
@@ -371,7 +380,10 @@ class PersistenceSensor:
             )
             self._told.put(key, items.encoded(item))
             is_first = is_baseline or below(item.path, denied)
-            self._tell_new(item, one.changed, (key in known, is_first))
+            if key in known:
+                self._tell_changed(known[key], item, one.changed)
+            else:
+                self._tell(Change.PRESENT if is_first else Change.ADDED, item, one.changed)
         self._told.put(_BASELINE + name.encode(), b"1")
         if is_baseline or denied:
             lacking = {host_text(path, items.PATH_CHARS_MAX) for path in seeing.denied}
@@ -409,13 +421,6 @@ class PersistenceSensor:
         self._busy_since = self._busy_since or now
         return now - self._busy_since < PATIENCE_NS
 
-    def _tell_new(self, item: Persistence, changed: int, about: tuple[bool, bool]) -> None:
-        is_known, is_baseline = about
-        if is_known:
-            self._tell(None, item, changed)
-        else:
-            self._tell(Change.PRESENT if is_baseline else Change.ADDED, item, changed)
-
     def _read_logins(self) -> _Steps:
         for one in self._records.read():
             # Told before anything else may be stored: its place was kept with it.
@@ -446,11 +451,19 @@ class PersistenceSensor:
 
     # ------------------------------------------------------------------------- what is said
 
-    def _tell(self, change: Change | None, item: Persistence, changed: int) -> None:
-        """Tell an entry that came, went, stands, or (None) is another one now."""
-        self._give_item(change or Change.PRESENT, item)
-        account, other = _KINDS[change]
-        kind = account if item.mechanism in ACCOUNTS else other
+    def _tell(self, change: Change, item: Persistence, changed: int) -> None:
+        """Tell an entry that came, went, or stands."""
+        self._give_item(change, item)
+        self._observe(_KINDS[change], item, changed)
+
+    def _tell_changed(self, before: Persistence, item: Persistence, changed: int) -> None:
+        """Tell an entry that says another thing now: of the inventory one is gone, another come."""
+        self._give_item(Change.REMOVED, before)
+        self._give_item(Change.ADDED, item)
+        self._observe(_CHANGED, item, changed)
+
+    def _observe(self, kinds: tuple[Kind, Kind], item: Persistence, changed: int) -> None:
+        kind = kinds[item.mechanism not in ACCOUNTS]
         self._give(
             model.Observation(
                 kind=kind,
@@ -526,10 +539,11 @@ class PersistenceSensor:
         return self._clock.wall_ns()
 
 
+# Of accounts, of others.
+_CHANGED: Final = (Kind.ACCOUNT_CHANGED, Kind.PERSISTENCE_CHANGED)
 _KINDS: Final = {
     Change.PRESENT: (Kind.ACCOUNT_SEEN, Kind.PERSISTENCE_SEEN),
     Change.ADDED: (Kind.ACCOUNT_ADDED, Kind.PERSISTENCE_ADDED),
-    None: (Kind.ACCOUNT_CHANGED, Kind.PERSISTENCE_CHANGED),
     Change.REMOVED: (Kind.ACCOUNT_REMOVED, Kind.PERSISTENCE_REMOVED),
 }
 

@@ -75,6 +75,7 @@ class Mark(Struct, frozen=True):
     paths: bytes
     digest: bytes
     denied: tuple[str, ...] = ()
+    count: int = 0
 
 
 class Writable(Struct, frozen=True):
@@ -227,7 +228,9 @@ class Look:
     def mark(self) -> Mark:
         """Return what the answer depended on; one that is too young to trust matches nothing."""
         digest = b"" if self._is_young else self._digest.digest()
-        return Mark(b"\0".join(map(os.fsencode, self._paths)), digest, tuple(self.denied))
+        return Mark(
+            b"\0".join(map(os.fsencode, self._paths)), digest, tuple(self.denied), len(self._paths)
+        )
 
     # ------------------------------------------------------------------------------- notes
 

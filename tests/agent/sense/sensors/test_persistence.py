@@ -143,7 +143,11 @@ def test_the_inventory_says_the_same_as_the_observations(host: Host) -> None:
         if isinstance(seen, InventoryItem) and isinstance(seen.item.value, Persistence)
     ]
 
-    assert changes == [(Change.PRESENT, "a.sh"), (Change.ADDED, "c.sh")]
+    assert changes == [
+        (Change.REMOVED, "a.sh"),
+        (Change.ADDED, "a.sh"),
+        (Change.ADDED, "c.sh"),
+    ]
 
 
 def test_an_account_is_told_by_the_kinds_named_for_accounts(host: Host) -> None:
@@ -522,6 +526,20 @@ def test_idle_wakes_are_at_multiples_of_the_interval(host: Host) -> None:
 
     assert due is not None
     assert due % (60 * 10**9) == 0
+
+
+def test_many_homes_are_looked_at_less_often_and_that_is_said(host: Host) -> None:
+    lines = (f"u{n}:x:{n}:{n}::/home/u{n}:/bin/sh\n" for n in range(1, 601))
+    host.put("/etc/passwd", ROOT + "".join(lines))
+    for number in range(1, 601):
+        (host.root / f"home/u{number}").mkdir(parents=True)
+    host.start()
+    host.later()
+    due = host.sensor.due()
+
+    assert due is not None
+    assert due % (120 * 10**9) == 0
+    assert "looked at every 120 s" in host.sensor.health().reason
 
 
 def test_each_reader_is_its_own_source_of_entries(host: Host) -> None:
