@@ -18,7 +18,7 @@ from agent.sense.sensors.host import HostSettings
 from agent.sense.sensors.journal import JournalSettings
 from agent.sense.sensors.logs import LogsSettings
 from agent.sense.sensors.packages import PackageSettings
-from agent.sense.sensors.persistence import PersistenceSettings
+from agent.sense.sensors.persist.settings import PersistenceSettings
 from agent.sense.sensors.processes import ProcessSettings
 from agent.sense.sensors.sockets import SocketSettings
 from agent.sense.tables.table import TableSettings

@@ -13,14 +13,14 @@ are compared with the ones known from it; an entry whose source could not be rea
 
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta, Struct, structs
+from msgspec import Struct, structs
 
 from agent.hostroot import HostRoot
 from agent.hosttext import host_text
-from agent.sense.mechanisms import ACCOUNTS, BROUGHT, RIGHTS
+from agent.sense.mechanisms import BROUGHT, RIGHTS
 from agent.sense.ports import POLL_SIGHTINGS_MAX, SensorHealth, SensorSpec, Sighting
 from agent.sense.sensors.dpkgwork import is_at_work
 from agent.sense.sensors.persist import items, look, packaged
@@ -29,12 +29,13 @@ from agent.sense.sensors.persist.loginrecords import LoginRecords, Loss, Record
 from agent.sense.sensors.persist.look import Look, Mark
 from agent.sense.sensors.persist.places import Places, below, read_places
 from agent.sense.sensors.persist.readers import READERS
+from agent.sense.sensors.persist.settings import PersistenceSettings
 from agent.sense.sensors.persist.setuid import Area, walk
+from agent.sense.sensors.persist.telling import Teller
 from agent.sense.sensors.persist.watches import ReaderWatches
 from agent.sense.sensors.told import Opening, StateLost, Told, ToldLimits
 from proto import model
 from proto.model import Change, Persistence
-from proto.model import ObservationKind as Kind
 from runtime.clock import NS_PER_S, Clock
 
 # Tools that change accounts write several files; half a change is not worth telling.
@@ -63,47 +64,6 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[str])
 
 _Steps = Generator[None, None, None]
-
-# Container images bring files of their own, which nobody runs outside of their container.
-DEFAULT_WALK_EXCLUDE: Final = (
-    "/run/containerd",
-    "/run/docker",
-    "/run/user",
-    "/snap",
-    "/var/lib/containerd",
-    "/var/lib/containers",
-    "/var/lib/docker",
-    "/var/lib/kubelet",
-    "/var/lib/lxc",
-    "/var/lib/lxd",
-    "/var/lib/machines",
-)
-
-
-Directory = Annotated[str, Meta(pattern=r"^/[^/\x00]", max_length=4096)]
-
-
-class PersistenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How often is looked, and how much is kept."""
-
-    # Most changes wake us; homes are not watched, and some changes make no event.
-    interval_s: Annotated[int, Meta(ge=5, le=86_400)] = 60
-    # Every file is looked at for special rights: about 5 CPU-s a million.
-    walk_interval_s: Annotated[int, Meta(ge=60, le=604_800)] = 86_400
-    # All entries are stated again, so that whoever lost some has them back.
-    inventory_interval_s: Annotated[int, Meta(ge=60, le=604_800)] = 86_400
-    # A start has enough to do.
-    walk_delay_s: Annotated[int, Meta(ge=0, le=86_400)] = 300
-    # Directories that the walk leaves out.
-    walk_exclude: Annotated[tuple[Directory, ...], Meta(max_length=256)] = DEFAULT_WALK_EXCLUDE
-    # Directories that the walk visits at most.
-    walk_entries_max: Annotated[int, Meta(ge=1, le=100_000_000)] = 5_000_000
-    # Entries of one kind of source; what is beyond is counted and said.
-    items_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
-    # Directories that wake us.
-    watches_max: Annotated[int, Meta(ge=0, le=100_000)] = 512
-    # Bounds our database before the disk does.
-    state_bytes_max: Annotated[int, Meta(ge=1 << 20, le=1 << 33)] = 64 * 1024 * 1024
 
 
 class _Report(Struct):
@@ -145,8 +105,9 @@ class PersistenceSensor:
         self._places = Places()
         self._marks: dict[str, Mark] = {}
         self._reports: dict[str, _Report] = {}
-        self._out: list[Sighting] = []
+        self._say = Teller(self.spec, self._told, clock)
         self._going: _Steps | None = None
+        self._walking: _Steps | None = None
         self._due: int | None = None
         self._calm_from = 0
         self._busy_since = 0
@@ -175,13 +136,13 @@ class PersistenceSensor:
 
     def due(self) -> int | None:
         """Return when the next look is wanted."""
-        return 0 if self._is_replaying or self._going else self._due
+        return 0 if self._is_replaying or self._going or self._walking else self._due
 
     def poll(self, deadline: int) -> Sequence[Sighting]:
         """Compare what moved with what was told, as far as the deadline lets us."""
         if self._due is None:
             return ()
-        out = self._out = []
+        out = self._say.begin(self._rung())
         try:
             if self._is_replaying:
                 again = self._told.replay(POLL_SIGHTINGS_MAX)
@@ -248,9 +209,10 @@ class PersistenceSensor:
         self._due = 0
 
     def _drop_work(self) -> None:
-        if self._going is not None:
-            self._going.close()
-            self._going = None
+        for work in (self._going, self._walking):
+            if work is not None:
+                work.close()
+        self._going = self._walking = None
 
     def _take_events(self) -> None:
         # Which reader it was, and whether it was for nothing, the marks tell at little cost.
@@ -271,15 +233,27 @@ class PersistenceSensor:
             self._due = (now // interval + 1) * interval
             self._going = self._look()
         room = POLL_SIGHTINGS_MAX - _SIGHTINGS_A_STEP
-        while self._going is not None and len(self._out) <= room:
-            if next(self._going, self) is self:
-                self._going = None
+        while len(self._say.out) <= room and self._step():
             if self._clock.boot_ns() >= deadline:
                 return
 
+    def _step(self) -> bool:
+        """Advance by a slice; False when nothing is left. A look goes before the long walk."""
+        if self._going is not None:
+            if next(self._going, self) is self:
+                self._going = None
+        elif self._walking is not None:
+            if next(self._walking, self) is self:
+                self._walking = None
+        else:
+            return False
+        return True
+
     def _look(self) -> _Steps:
         """Let each reader look whose sources have moved, and do what is due besides."""
-        self._tell_loss()
+        if self._lost is not None:
+            lost, self._lost = self._lost, None
+            self._say.loss(f"{lost.lost}; all entries are stated again", lost.seen)
         is_busy = self._is_dpkg_busy()
         places = read_places(self._host)
         if places.remote != self._places.remote:
@@ -294,15 +268,19 @@ class PersistenceSensor:
         self._last_success = self._now()
         self._is_walked = self._told.get(_WALKED) is not None
         is_late = self._clock.boot_ns() >= self._started + self._settings.walk_delay_s * NS_PER_S
-        if is_late and not is_busy and self._is_due(_WALKED, self._settings.walk_interval_s):
-            yield from self._read(WALK)
-            self._told.put(_WALKED, b"%d" % self._now())
-            self._is_walked = True
+        is_free = self._walking is None and not is_busy
+        if is_late and is_free and self._is_due(_WALKED, self._settings.walk_interval_s):
+            self._walking = self._walk()
         if self._is_asked or self._is_due(_STATED, self._settings.inventory_interval_s):
             self._is_asked = False
             yield from self._state_again()
         self._last_success = self._now()
         self._told.note_seen(self._last_success)
+
+    def _walk(self) -> _Steps:
+        yield from self._read(WALK)
+        self._told.put(_WALKED, b"%d" % self._now())
+        self._is_walked = True
 
     def _read(self, name: str) -> _Steps:
         """Take what one reader finds and tell how it differs from what it found before."""
@@ -327,13 +305,14 @@ class PersistenceSensor:
             seeing.is_partial |= self._is_nobody
         yield from self._compare(name, seeing, found)
         self._reports[name] = report
+        if name == WALK:
+            return
+        self._watches.watch(name, seeing.directories)
         if self._is_waiting:
             self._marks.pop(name, None)
             self._due = min(self._due or 0, self._clock.boot_ns() + BUSY_NS)
-        elif name in READERS:
+        else:
             self._marks[name] = seeing.mark()
-        if name in READERS:
-            self._watches.watch(name, seeing.directories)
 
     def _entries(self, name: str, seeing: Look) -> Iterator[Found | None]:
         if name == WALK:
@@ -357,7 +336,7 @@ class PersistenceSensor:
                 known[key] = item
             elif not seeing.keeps(item.path):
                 self._told.put(key, None)
-                self._tell(Change.REMOVED, item, self._now())
+                self._say.entry(Change.REMOVED, item)
         del rows
         new = {
             key: one
@@ -381,9 +360,9 @@ class PersistenceSensor:
             self._told.put(key, items.encoded(item))
             is_first = is_baseline or below(item.path, denied)
             if key in known:
-                self._tell_changed(known[key], item, one.changed)
+                self._say.changed(known[key], item, one.changed)
             else:
-                self._tell(Change.PRESENT if is_first else Change.ADDED, item, one.changed)
+                self._say.entry(Change.PRESENT if is_first else Change.ADDED, item, one.changed)
         self._told.put(_BASELINE + name.encode(), b"1")
         if is_baseline or denied:
             lacking = {host_text(path, items.PATH_CHARS_MAX) for path in seeing.denied}
@@ -425,9 +404,9 @@ class PersistenceSensor:
         for one in self._records.read():
             # Told before anything else may be stored: its place was kept with it.
             if isinstance(one, Record):
-                self._tell_login(one)
+                self._say.login(one)
             elif isinstance(one, Loss):
-                self._give(self._drop(one.why, None))
+                self._say.loss(one.why)
             yield
 
     def _state_again(self) -> _Steps:
@@ -439,7 +418,7 @@ class PersistenceSensor:
                     for key, value in rows:
                         yield
                         if self._told.get(key) is not None:
-                            self._give_item(Change.PRESENT, items.decoded(value))
+                            self._say.item(Change.PRESENT, items.decoded(value))
                     low = rows[-1][0] + b"\0"
         self._told.put(_STATED, b"%d" % self._now())
 
@@ -450,67 +429,6 @@ class PersistenceSensor:
         return not 0 <= self._now() - then < interval_s * NS_PER_S
 
     # ------------------------------------------------------------------------- what is said
-
-    def _tell(self, change: Change, item: Persistence, changed: int) -> None:
-        """Tell an entry that came, went, or stands."""
-        self._give_item(change, item)
-        self._observe(_KINDS[change], item, changed)
-
-    def _tell_changed(self, before: Persistence, item: Persistence, changed: int) -> None:
-        """Tell an entry that says another thing now: of the inventory one is gone, another come."""
-        self._give_item(Change.REMOVED, before)
-        self._give_item(Change.ADDED, item)
-        self._observe(_CHANGED, item, changed)
-
-    def _observe(self, kinds: tuple[Kind, Kind], item: Persistence, changed: int) -> None:
-        kind = kinds[item.mechanism not in ACCOUNTS]
-        self._give(
-            model.Observation(
-                kind=kind,
-                source=self._source(),
-                event_time=changed or self._now(),
-                event_precision=model.Precision.POLL,
-                observed_at=self._now(),
-                subject=model.Entity(model.Role.TARGET, item),
-            )
-        )
-
-    def _tell_login(self, record: Record) -> None:
-        source = model.Source(self.spec.name, record.path.rpartition("/")[2], "logins recorded")
-        self._give(
-            model.Observation(
-                kind=Kind.LOGIN,
-                source=source,
-                event_time=record.at,
-                event_precision=model.Precision.SECOND,
-                observed_at=self._now(),
-                subject=model.Entity(model.Role.ACTOR, record.login),
-            )
-        )
-
-    def _tell_loss(self) -> None:
-        """Say that changes may have gone untold, where the state was lost."""
-        if self._lost is not None:
-            lost, self._lost = self._lost, None
-            self._give(self._drop(f"{lost.lost}; all entries are stated again", lost.seen))
-
-    def _drop(self, why: str, first: int | None) -> model.Drop:
-        return model.Drop(
-            reason=model.DropReason.SOURCE_GAP,
-            sensor=self.spec.name,
-            first=first,
-            last=self._now(),
-            last_boot=self._clock.boot_ns(),
-            detail=why,
-        )
-
-    def _give_item(self, change: Change, item: Persistence) -> None:
-        entity = model.Entity(model.Role.TARGET, item)
-        self._give(model.InventoryItem(change, entity, self._now(), self._source()))
-
-    def _give(self, sighting: Sighting) -> None:
-        self._told.tell(sighting)
-        self._out.append(sighting)
 
     def _reasons(self) -> Iterator[str]:
         reports = self._reports.values()
@@ -532,20 +450,8 @@ class PersistenceSensor:
     def _rung(self) -> str:
         return "inotify+stat" if self._watches.fileno() >= 0 else "stat"
 
-    def _source(self) -> model.Source:
-        return model.Source(self.spec.name, self._rung(), self.spec.coverage)
-
     def _now(self) -> int:
         return self._clock.wall_ns()
-
-
-# Of accounts, of others.
-_CHANGED: Final = (Kind.ACCOUNT_CHANGED, Kind.PERSISTENCE_CHANGED)
-_KINDS: Final = {
-    Change.PRESENT: (Kind.ACCOUNT_SEEN, Kind.PERSISTENCE_SEEN),
-    Change.ADDED: (Kind.ACCOUNT_ADDED, Kind.PERSISTENCE_ADDED),
-    Change.REMOVED: (Kind.ACCOUNT_REMOVED, Kind.PERSISTENCE_REMOVED),
-}
 
 
 def _nothing() -> Generator[None, None, dict[str, packaged.Origin]]:

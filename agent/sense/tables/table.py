@@ -15,7 +15,7 @@ from agent.hostroot import HostEntry, HostFileError, HostFileMissing, HostRoot
 from agent.hosttext import host_text
 from agent.sense.sensors.filetrees import FileSettings
 from agent.sense.sensors.packages import PackageSettings
-from agent.sense.sensors.persistence import PersistenceSettings
+from agent.sense.sensors.persist.settings import PersistenceSettings
 from runtime.clock import Clock
 
 Row = dict[str, object]

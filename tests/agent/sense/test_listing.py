@@ -7,7 +7,7 @@ import pytest
 
 from agent.hostroot import HostFileMissing
 from agent.sense.listing import TABLES, rows
-from agent.sense.sensors.persistence import PersistenceSettings
+from agent.sense.sensors.persist.settings import PersistenceSettings
 from agent.sense.tables.table import Looking, Sources
 from tests.agent.sense.sensors.hosts import a_golden_host
 from tests.agent.sense.tables.views import looking_at, write

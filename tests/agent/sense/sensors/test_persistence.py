@@ -14,7 +14,8 @@ from agent.hostroot import HostRoot
 from agent.sense import mechanisms
 from agent.sense.ports import Sighting
 from agent.sense.sensors.persist.readers import READERS
-from agent.sense.sensors.persistence import PersistenceSensor, PersistenceSettings
+from agent.sense.sensors.persist.settings import PersistenceSettings
+from agent.sense.sensors.persistence import PersistenceSensor
 from proto import model
 from proto.model import (
     Change,
@@ -396,6 +397,21 @@ def test_files_with_special_rights_are_looked_for_after_a_while_and_daily(host: 
     assert (late.state, late.reason) == (HealthState.OK, "")
     assert hourly == []
     assert daily == [(ObservationKind.PERSISTENCE_ADDED, "rootshell")]
+
+
+def test_nothing_new_waits_for_a_long_walk(host: Host) -> None:
+    for number in range(40):
+        host.put(f"/srv/{number}/su", "su", 0o4755)
+    host.start()
+    host.clock.forward(301)
+    for _ in range(30):  # the look, and the walk's beginning
+        assert list(host.sensor.poll(host.clock.boot_ns() - 1)) == []
+
+    host.put("/etc/crontab", "@daily root run\n")
+    told = kinds(host.later())
+
+    assert told[0] == (ObservationKind.PERSISTENCE_ADDED, "@daily")
+    assert len(told) == 41
 
 
 def test_what_is_packaged_says_so(host: Host) -> None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from agent.sense.sensors.persistence import PersistenceSettings
+from agent.sense.sensors.persist.settings import PersistenceSettings
 from agent.sense.tables import standing
 from agent.sense.tables.table import Sources
 from tests.agent.sense.tables.views import looking_at, shown, write
