@@ -13,7 +13,7 @@ import re
 from collections.abc import Generator, Iterator
 from typing import Final
 
-from agent.hostroot import HostFileError, HostRoot
+from agent.hostroot import HostFileDenied, HostFileError, HostRoot
 from agent.hosttext import host_text
 from agent.sense.sensors.listings import Listed, Look, Thing, Things, Unread, key_of
 from agent.sense.sensors.replacewatch import ReplaceWatch
@@ -127,9 +127,14 @@ class FactListing:
         return thing
 
 
-def facts(host: HostRoot) -> Iterator[Setting]:
-    """Yield what can be read of a host; what cannot is left out."""
-    read = _Reader(host)
+def facts(host: HostRoot, closed: list[str] | None = None) -> Iterator[Setting]:
+    """Yield what can be read of a host; what cannot is left out.
+
+    Args:
+        host: the only way to it.
+        closed: takes what is there and may not be read.
+    """
+    read = _Reader(host, closed)
     yield from _system(read)
     yield from _hardware(read)
     yield from _disks(read, host)
@@ -178,14 +183,19 @@ def hypervisor_of(vendor: str) -> str | None:
 class _Reader:
     """Reads small files; None where one cannot be read."""
 
-    def __init__(self, host: HostRoot) -> None:
+    def __init__(self, host: HostRoot, closed: list[str] | None) -> None:
         self._host = host
+        self._closed = closed
 
     def bytes(self, path: str) -> bytes | None:
         try:
             return self._host.read_bytes(path, FILE_BYTES_MAX)
+        except HostFileDenied as error:
+            if self._closed is not None:
+                self._closed.append(error.message)
         except HostFileError:
-            return None
+            pass  # not there, or nothing that says anything
+        return None
 
     def text(self, path: str) -> str:
         return host_text((self.bytes(path) or b"").strip(), _VALUE_CHARS_MAX)

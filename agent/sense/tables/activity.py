@@ -39,7 +39,7 @@ def listening_rows(looking: Looking) -> Iterator[Row]:
 
 def file_rows(looking: Looking) -> Iterator[Row]:
     """Yield a row a file of the watched trees."""
-    yield from listed_files(looking.sources.files, looking.host)
+    yield from listed_files(looking.sources.files, looking.host, looking.missed)
 
 
 def _sockets(looking: Looking, *, is_wanted: bool) -> Iterator[Row]:

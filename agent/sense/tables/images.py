@@ -8,6 +8,8 @@ Source: proc_pid_exe(5); memfd_create(2).
 from collections.abc import Iterator
 from typing import Final
 
+from msgspec import UNSET
+
 from agent.sense.sensors import processes
 from agent.sense.tables.table import Looking, Row, Table, collected
 from proto.model import User
@@ -18,7 +20,9 @@ _MEMFD: Final = "/memfd:"
 
 def rows(looking: Looking) -> Iterator[Row]:
     """Yield a row a process whose image is deleted or was only ever in memory."""
+    closed = 0
     for process in processes.snapshot(looking.host, looking.clock):
+        closed += process.exe is UNSET
         kind = kind_of(process.exe)
         if kind is None:
             continue
@@ -36,6 +40,8 @@ def rows(looking: Looking) -> Iterator[Row]:
                 "argv": list(process.argv),
             }
         )
+    if closed:
+        looking.missed(f"executables: those of {closed} processes may not be looked at")
 
 
 def kind_of(exe: object) -> str | None:

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import UNSET, structs
 
 from agent.sense.sensors.containers import ContainerListing
-from agent.sense.sensors.hostfacts import FactListing
+from agent.sense.sensors.hostfacts import FactListing, facts
 from agent.sense.sensors.listings import Listing, Thing, Unread
 from agent.sense.sensors.packages import all_of, packages_of
 from agent.sense.tables.table import Looking, Row, Table
@@ -28,6 +28,11 @@ def container_rows(looking: Looking) -> Iterator[Row]:
 def fact_rows(looking: Looking) -> Iterator[Row]:
     """Yield a row a fact."""
     yield from _rows(looking, FactListing(looking.host, _NO_INTERVAL_S))
+    closed: list[str] = []
+    for _ in facts(looking.host, closed):
+        pass
+    for problem in dict.fromkeys(closed):
+        looking.missed(problem)
 
 
 def _rows(looking: Looking, listing: Listing) -> Iterator[Row]:

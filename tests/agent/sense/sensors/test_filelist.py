@@ -57,13 +57,29 @@ def test_no_directory_is_walked_through_a_link(tmp_path: Path) -> None:
     assert [row["type"] for row in rows(tmp_path, trees=(Tree("/tree"),))] == ["symbolic link"]
 
 
-def test_what_cannot_be_listed_is_left_out(tmp_path: Path) -> None:
+def test_what_cannot_be_listed_is_left_out_and_said(tmp_path: Path) -> None:
     (tmp_path / "tree/d").mkdir(parents=True)
     (tmp_path / "tree/a").touch()
     disk = FailingDisk()
     disk.fail(b"/tree/d", errno.EACCES)
+    missed: list[str] = []
 
     with HostRoot(tmp_path, disk) as host:
-        found = list(file_rows(FileSettings(trees=(Tree("/tree"),)), host))
+        found = list(file_rows(FileSettings(trees=(Tree("/tree"),)), host, missed.append))
 
     assert [row["path"] for row in found] == ["/tree/a"]
+    assert missed == ["/tree/d: permission denied"]
+
+
+def test_a_list_that_is_cut_is_said(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    for number in range(5):
+        (tmp_path / "tree" / str(number)).touch()
+    missed: list[str] = []
+
+    with HostRoot(tmp_path) as host:
+        settings = FileSettings(trees=(Tree("/tree"),), entries_max=2)
+        found = list(file_rows(settings, host, missed.append))
+
+    assert len(found) == 2
+    assert missed == ["more than 2 files are not listed"]

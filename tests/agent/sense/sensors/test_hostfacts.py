@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.hostroot import HostRoot
+from agent.hostroot import HostFileDenied, HostRoot
 from agent.sense.sensors import hostfacts
 from agent.sense.sensors.hostfacts import FactListing, facts
 from agent.sense.sensors.listings import Unread
@@ -130,6 +130,21 @@ def test_no_proc_of_a_host_is_said(tmp_path: Path) -> None:
         finished(FactListing(HostRoot(tmp_path), 3600).read())
 
     assert not refused.value.is_absent
+
+
+def test_what_is_there_and_closed_is_told_to_whoever_asks(tmp_path: Path) -> None:
+    class Closed(HostRoot):
+        def read_bytes(self, path: str | bytes, size_bytes_max: int) -> bytes:
+            if "product_name" in str(path):
+                raise HostFileDenied(str(path), "permission denied")
+            return super().read_bytes(path, size_bytes_max)
+
+    closed: list[str] = []
+
+    found = {fact.name for fact in facts(Closed(a_host(tmp_path)), closed)}
+
+    assert "dmi.product_name" not in found
+    assert set(closed) == {"/sys/class/dmi/id/product_name: permission denied"}
 
 
 @given(st.binary(max_size=400))

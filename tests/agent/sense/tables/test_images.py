@@ -24,6 +24,9 @@ def test_an_image_is_of_a_kind(exe: object, kind: str | None) -> None:
 
 
 def test_only_such_processes_are_rows(tmp_path: Path) -> None:
-    (row,) = shown(images.TABLE, looking_at(a_golden_host("debian12", tmp_path)))
+    looking = looking_at(a_golden_host("debian12", tmp_path))
+
+    (row,) = shown(images.TABLE, looking)
 
     assert (row["pid"], row["kind"], row["exe"]) == (902, "deleted", "/tmp/odd\nname (deleted)")
+    assert "may not be looked at" in looking.problems[0]
