@@ -3,8 +3,9 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from agent.syscalls import facts_of, is_procfs, openat2_in_root
+from agent.syscalls import facts_here, facts_of, is_procfs, openat2_in_root
 
 
 def test_facts_of_a_file_are_those_of_stat(tmp_path: Path) -> None:
@@ -22,6 +23,18 @@ def test_facts_of_a_file_are_those_of_stat(tmp_path: Path) -> None:
     assert (facts.mode, facts.modified) == (stat.st_mode, stat.st_mtime_ns)
     assert gone.changed == stat.st_ctime_ns
     assert (facts.links, gone.links) == (1, 0)
+
+
+def test_both_ways_to_the_facts_agree_but_for_the_mount(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"four")
+    fd = os.open(path, os.O_RDONLY)
+
+    thorough, quick = facts_of(fd), facts_here(fd)
+
+    os.close(fd)
+    assert quick == structs.replace(thorough, mount_id=0)
+    assert quick.uid == os.geteuid()
 
 
 def test_the_mount_of_a_file_is_the_one_its_descriptor_names(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ class ProcessReader:
             boot_id=self.boot_id,
             pid=entry.pid,
             start=stat.start if stat else birth.start if birth else 0,
-            ppid=stat.ppid if stat else birth.ppid if birth else UNSET,
+            ppid=_parent(stat, birth),
             name=stat.name if stat else UNSET,
             exe=exe,
             cwd=cwd,
@@ -344,6 +344,13 @@ def _told(raw: bytes, caveats: list[str], *, is_deleted: bool) -> str:
         return host_text(raw, PATH_CHARS_MAX)
     caveats.append(MEMFD if raw.startswith(_MEMFD_PREFIX) else DELETED)
     return host_text(raw.removesuffix(_DELETED_SUFFIX), PATH_CHARS_MAX)
+
+
+def _parent(stat: ProcStat | None, birth: Birth | None) -> int | UnsetType:
+    """Return the parent now; one that is about to vanish has none, and had one at its birth."""
+    if birth is not None and (stat is None or stat.is_zombie or not stat.ppid):
+        return birth.ppid
+    return stat.ppid if stat is not None else UNSET
 
 
 def _runs_another(entry: ProcDir, ran: Ran) -> bool:

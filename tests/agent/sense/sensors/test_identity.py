@@ -150,6 +150,18 @@ def test_what_ended_while_it_was_read_keeps_what_the_fork_told(tmp_path: Path) -
     assert sight.process.caveats == (identity.GONE,)
 
 
+@pytest.mark.parametrize("ppid", [0, 1])
+def test_one_that_is_vanishing_keeps_the_parent_of_its_birth(tmp_path: Path, ppid: int) -> None:
+    stat = a_stat(7, ppid=ppid).replace(" S ", " X " if ppid == 0 else " Z ")
+    a_process_dir(tmp_path, 7, stat=stat)
+    reader = ProcessReader(HostRoot(tmp_path), FakeClock(), argv_bytes_max=4096)
+
+    sight = reader.read(7, hint=Hint(Birth(ppid=3, start=42)))
+
+    assert sight is not None
+    assert sight.process.ppid == 3
+
+
 def test_what_ended_before_it_was_read_is_still_said(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     reader = ProcessReader(HostRoot(tmp_path), FakeClock(), argv_bytes_max=4096)

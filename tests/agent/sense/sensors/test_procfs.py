@@ -13,6 +13,7 @@ from agent.sense.sensors.procfs import (
     ProcIds,
     parse_arguments,
     parse_ids,
+    parse_login,
     parse_socket,
     parse_stat,
     terminal,
@@ -204,3 +205,18 @@ def test_a_descriptor_of_a_socket_names_its_inode() -> None:
 )
 def test_a_terminal_has_its_name_below_dev(device: int, name: str | None) -> None:
     assert terminal(device) == name
+
+
+def test_who_logged_in_is_a_number_or_nobody() -> None:
+    assert parse_login(b"1000") == 1000
+    assert parse_login(b"4294967295") is None
+
+
+@given(st.binary(max_size=12) | st.integers(0, 10**12).map(lambda n: str(n).encode()))
+def test_any_bytes_are_a_login_or_our_error(data: bytes) -> None:
+    try:
+        login = parse_login(data)
+    except ProcError:
+        return
+
+    assert login is None or 0 <= login < 1 << 32
