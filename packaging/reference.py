@@ -42,6 +42,7 @@ from agent import cli as agent_cli  # noqa: E402
 from agent.config import AgentSettings  # noqa: E402
 from agent.sense import profiles  # noqa: E402
 from agent.sense.listing import TABLES as AGENT_TABLES  # noqa: E402
+from agent.sense.match import persistencerules  # noqa: E402
 from agent.ship.metrics import METRICS as AGENT_METRICS  # noqa: E402
 from collector import cli as collector_cli  # noqa: E402
 from collector.console import metrics as collector_metrics  # noqa: E402
@@ -112,6 +113,19 @@ absent. Without it a person sees the columns marked here.
 """
 
 
+PERSISTENCE = f"""\
+# Findings of persistence
+
+The `persistence` sensor tells what is run, trusted or privileged on a host without being asked
+again. What stood when it first looked is inventory; what comes or changes later is a finding, with
+a technique of MITRE ATT&CK {persistencerules.ATTACK_VERSION}. Where a rule has a severity for what
+stood, that opens a finding too, and its removal closes it.
+
+A new or changed entry whose file a Debian package brought and nobody touched since is
+`informational`; one that cannot be compared with its package is `low` at most.
+"""
+
+
 def pages() -> dict[str, str]:
     """Return the text of each page by its file name."""
     return {
@@ -119,6 +133,7 @@ def pages() -> dict[str, str]:
         "configuration.md": _page(_configuration()),
         "intervals.md": _page(_intervals()),
         "metrics.md": _page(_metrics()),
+        "persistence.md": _page(_persistence()),
         "profiles.md": _page(_profiles()),
         "tables.md": _page(_tables()),
     }
@@ -163,6 +178,25 @@ def _profiles() -> Iterator[str]:
 
 def _names(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "none"
+
+
+# ---------------------------------------------------------------------------------- persistence
+
+
+def _persistence() -> Iterator[str]:
+    yield PERSISTENCE
+    rows = []
+    for mechanism in sorted({*persistencerules.NEW_RULES, *persistencerules.SPECIAL_RULES}):
+        for made in (
+            persistencerules.NEW_RULES.get(mechanism),
+            persistencerules.SPECIAL_RULES.get(mechanism),
+        ):
+            if made is not None:
+                stood = made.standing.value if made.standing is not None else ""
+                named = f"`{made.rule.id}`", made.title, made.severity.value, stood
+                rows.append((f"`{mechanism}`", *named, made.attack.technique))
+    heads = ("mechanism", "rule", "finding", "severity", "if it stood", "technique")
+    yield from _table(heads, rows)
 
 
 # --------------------------------------------------------------------------------------- tables

@@ -257,3 +257,8 @@ _SPECIAL: Final = {
     ways.SUID_FILE: (_runs_as_root, ROOT_SUID),
     ways.FILE_CAPABILITY: (_is_strong, STRONG_CAPABILITY),
 }
+
+# What an entry is judged by where it says something special; for the reference.
+SPECIAL_RULES: Final[Mapping[str, NewRule]] = {
+    mechanism: special[1] for mechanism, special in _SPECIAL.items()
+}

@@ -121,6 +121,8 @@ def _local(
         for name in names:
             path = f"{directory}/{name}"
             yield None
+            if owner is not None and look.resolved(path) is None:
+                continue
             if _DROP_INS.fullmatch(name):
                 yield from _drop_ins(look, path, owner)
             elif _UNIT.fullmatch(name):

@@ -86,6 +86,19 @@ def test_a_users_units_are_his(tmp_path: Path) -> None:
     assert item.value == "OnBootSec=1; Unit=y.service"
 
 
+def test_a_users_unit_that_leads_to_a_remote_place_is_not_opened(tmp_path: Path) -> None:
+    put(tmp_path, "/etc/passwd", "alice:x:1000:1000::/home/alice:/b\n")
+    put(tmp_path, "/net/x.service", "ExecStart=/x\n")
+    units = tmp_path / "home/alice/.config/systemd/user"
+    units.mkdir(parents=True)
+    (units / "x.service").symlink_to("/net/x.service")
+    (units / "x.service.d").symlink_to("/net")
+    look = a_look(tmp_path, remote=("/net",))
+
+    assert found_by(read, tmp_path, look) == []
+    assert len(look.unread) == 2
+
+
 def test_lib_and_usr_lib_are_one_where_they_are(tmp_path: Path) -> None:
     put(tmp_path, f"{VENDOR}/on.service", "ExecStart=/bin/on\n")
     (tmp_path / "lib").symlink_to("usr/lib")
