@@ -160,20 +160,26 @@ def _look_at_process(observation: Observation, context: MatchContext) -> Iterato
         return
     lookup, exe = context.index.lookup, _text(process.exe)
     subject = exe or _text(process.name)
-    if isinstance(process.sha256, bytes):
-        digest = process.sha256.hex()
-        yield Sighting(digest, subject, lookup(IndicatorKind.SHA256, digest), was_run=True)
+    # A program that could not be executed lies there all the same.
+    was_run = observation.kind is not ObservationKind.PROCESS_EXEC_FAILED
+    for sha256, path in ((process.sha256, subject), (process.script_sha256, process.script)):
+        if isinstance(sha256, bytes):
+            digest = sha256.hex()
+            rows = lookup(IndicatorKind.SHA256, digest)
+            yield Sighting(digest, _text(path) or subject, rows, was_run=was_run)
     if exe:
         yield Sighting(exe, subject, lookup(IndicatorKind.FILE_NAME, exe))
+    if not was_run:
+        return
     names = dict.fromkeys((_text(process.name), exe, *process.argv[:1]))
-    rows = {
+    named = {
         (row.value, row.provenance): (row, name)
         for name in names
         for row in lookup(IndicatorKind.PROCESS_NAME, name)
     }
-    if rows:
-        seen = next(name for _, name in rows.values())
-        yield Sighting(seen, subject, [row for row, _ in rows.values()])
+    if named:
+        seen = next(name for _, name in named.values())
+        yield Sighting(seen, subject, [row for row, _ in named.values()])
 
 
 def _look_at_file(observation: Observation, context: MatchContext) -> Iterator[Sighting]:
@@ -228,6 +234,7 @@ _LOOKS: Final[
 ] = MappingProxyType(
     {
         ObservationKind.PROCESS_EXEC: _look_at_process,
+        ObservationKind.PROCESS_EXEC_FAILED: _look_at_process,
         ObservationKind.PROCESS_SEEN: _look_at_process,
         ObservationKind.FILE_SEEN: _look_at_file,
         ObservationKind.FILE_CREATED: _look_at_file,

@@ -156,6 +156,25 @@ def test_a_program_that_is_run_is_matched_by_its_digest() -> None:
     assert finding.entities == (Entity(Role.ACTOR, process),)
 
 
+def test_a_script_that_is_run_is_matched_by_its_digest() -> None:
+    process = a_process(exe="/bin/sh", sha256=None, script="/tmp/x.sh", script_sha256=DIGEST)
+
+    finding = only(judge(seen(process, ObservationKind.PROCESS_EXEC), a_context()))
+
+    assert finding.rule.id == "indicator.sha256"
+    assert finding.severity is Severity.HIGH
+
+
+def test_a_program_that_could_not_be_executed_is_found_for_what_it_is() -> None:
+    process = a_process(name="xmrig", exe="/tmp/x", sha256=DIGEST)
+
+    run = only(judge(seen(process, ObservationKind.PROCESS_EXEC_FAILED), a_context()))
+    lying = only(judge(seen(a_file(), ObservationKind.FILE_SEEN), a_context()))
+
+    assert run.rule.id == "indicator.sha256"
+    assert run.severity is lying.severity
+
+
 def test_a_finding_says_where_its_indicator_comes_from() -> None:
     finding = only(judge(seen(a_file(), ObservationKind.FILE_SEEN), a_context()))
 
