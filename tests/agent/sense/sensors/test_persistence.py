@@ -1,6 +1,5 @@
 """Entries are stated once, then what came, went and changed; nothing lost, nothing twice."""
 
-import contextlib
 import hashlib
 import os
 import sqlite3
@@ -29,7 +28,7 @@ from proto.model import (
     Persistence,
 )
 from tests.agent.sense.sensors.driving import drain
-from tests.agent.sense.sensors.persist.looking import put
+from tests.agent.sense.sensors.persist.looking import as_nobody, put
 from tests.agent.sense.sensors.sessions import a_record
 from tests.fakes.clock import FakeClock
 
@@ -281,18 +280,6 @@ def test_an_empty_file_of_accounts_is_a_problem_and_no_mass_removal(host: Host) 
 
     assert host.later() == []
     assert host.sensor.health().state is HealthState.BLIND
-
-
-@contextlib.contextmanager
-def as_nobody() -> Iterator[None]:
-    """Read with the rights of nobody."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can lay its rights down for a while")
-    os.seteuid(65_534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 def test_what_we_lacked_the_right_to_read_at_first_has_not_come_when_we_get_it(

@@ -1,7 +1,11 @@
 """Small hosts to look at, and what a reader finds there."""
 
+import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from agent.hostroot import HostRoot
 from agent.sense.sensors.persist.items import Found
@@ -38,3 +42,15 @@ def said(items: list[Persistence]) -> list[tuple[str, str, object]]:
 
 def a_content(data: bytes, path: str = "/etc/x", *, is_whole: bool = True) -> Content:
     return Content(path, data, Path("/").stat(), is_whole=is_whole)
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Read with the rights of nobody."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can lay its rights down for a while")
+    os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -21,11 +21,11 @@ from agent.sense.sensors.persist.packaged import (
     digest_of_conffile,
     origins,
 )
-from tests.agent.sense.sensors.persist.looking import put
+from tests.agent.sense.sensors.persist.looking import as_nobody, put
 
 
-def asked(root: Path, paths: Mapping[str, int]) -> dict[str, Origin]:
-    steps = origins(HostRoot(root), paths)
+def asked(root: Path | HostRoot, paths: Mapping[str, int]) -> dict[str, Origin]:
+    steps = origins(HostRoot(root) if isinstance(root, Path) else root, paths)
     while True:
         try:
             next(steps)
@@ -118,3 +118,20 @@ def test_a_merged_usr_has_two_names_for_a_file() -> None:
 def test_any_list_has_a_digest_or_none(data: bytes, path: str) -> None:
     for found in (digest_in(data, path), digest_of_conffile(data, path)):
         assert found is None or len(found) == 32
+
+
+def test_a_large_file_is_compared_and_one_that_cannot_be_read_is_not(root: Path) -> None:
+    data = b"x" * 600_000
+    put(root, "/usr/bin/su", data)
+    put(root, f"{INFO}/util:amd64.md5sums", f"{md5(data)}  bin/su\n")
+    large = asked(root, {"/usr/bin/su": 0})
+    root.chmod(0o755)
+    (root / "usr/bin/su").chmod(0o700)
+    host = HostRoot(root)
+    with as_nobody():
+        closed = asked(host, {"/usr/bin/su": 0})
+    (root / "usr/bin/su").unlink()
+
+    assert large["/usr/bin/su"] == Origin("util")
+    assert closed["/usr/bin/su"] == Origin("util", (UNVERIFIED,))
+    assert asked(root, {"/usr/bin/su": 0})["/usr/bin/su"].caveats == (UNVERIFIED,)

@@ -6,14 +6,15 @@ import struct
 from pathlib import Path
 
 import pytest
+from msgspec import UNSET
 
 from agent.hostroot import HostRoot
 from agent.sense.sensors.persist.filecaps import XATTR
 from agent.sense.sensors.persist.look import Look
 from agent.sense.sensors.persist.places import Places
-from agent.sense.sensors.persist.setuid import Area, walk
+from agent.sense.sensors.persist.setuid import SLICE_BYTES, Area, walk
 from proto.model import Persistence
-from tests.agent.sense.sensors.persist.looking import a_look, put
+from tests.agent.sense.sensors.persist.looking import a_look, as_nobody, put
 
 
 def walked(
@@ -120,3 +121,32 @@ def test_a_mount_below_what_is_left_out_is_left_out_too(tmp_path: Path) -> None:
     )
 
     assert found == []
+
+
+def test_a_directory_and_a_file_that_cannot_be_read_are_said(tmp_path: Path) -> None:
+    put(tmp_path, "/open/su", "su", 0o4711)
+    put(tmp_path, "/shut/su", "su", 0o4755)
+    tmp_path.chmod(0o755)
+    (tmp_path / "shut").chmod(0o700)
+    look = a_look(tmp_path)
+    steps = walk(look, HostRoot(tmp_path), Area(Places(), frozenset(), 100))
+
+    with as_nobody():
+        found = [one.item for one in steps if one is not None]
+
+    assert [(item.path, item.sha256, item.caveats) for item in found] == [
+        ("/open/su", UNSET, ("longer than is read",))
+    ]
+    assert look.unread == {"/shut": "permission denied"}
+    assert look.keeps("/shut/su")
+
+
+def test_a_large_file_is_hashed_in_slices(tmp_path: Path) -> None:
+    data = b"x" * (SLICE_BYTES * 3 + 1)
+    put(tmp_path, "/su", data, 0o4755)
+
+    steps = list(walk(a_look(tmp_path), HostRoot(tmp_path), Area(Places(), frozenset(), 100)))
+
+    (found,) = (one for one in steps if one is not None)
+    assert found.item.sha256 == hashlib.sha256(data).digest()
+    assert steps.count(None) >= 4

@@ -1,5 +1,6 @@
 """What moves in a reader's directories wakes that reader, and a lost event wakes all."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,3 +89,15 @@ def test_none_are_opened_where_none_are_wanted(tmp_path: Path) -> None:
     made.open()
 
     assert (made.fileno(), made.problem) == (-1, "")
+
+
+def test_a_limit_of_the_user_is_said(
+    watches: ReaderWatches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_self: inotify.Inotify, _fd: int, _mask: int) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(inotify.Inotify, "add", refuse)
+    watches.watch("a", ["/one"])
+
+    assert watches.problem == "no watch: No space left on device"
