@@ -51,6 +51,7 @@ _DIRECTORY: Final = READ_FLAGS | os.O_DIRECTORY
 _SHOWN_CHARS_MAX: Final = 256
 _ITSELF: Final = b"."
 # What says of a handle that its directory is no more; anything else says nothing of it.
+_FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _GONE: Final = frozenset({errno.ESTALE, errno.ENOENT})
 
 Fsid = tuple[int, int]
@@ -89,6 +90,10 @@ class _Dir(Struct, frozen=True):
 
 class _Unresolved(Exception):
     """A handle could not be followed, and not because its directory is gone."""
+
+
+class _MountGone(_Unresolved):
+    """What a handle was to be followed through is mounted no more."""
 
 
 class Marks:
@@ -311,6 +316,11 @@ class Marks:
             return point[len(self._prefix) :]
         return None
 
+    def _forget(self, key: tuple[int, int]) -> None:
+        """Count no more on a mount that is gone; its file system may be mounted elsewhere."""
+        del self._covers[key]
+        self._devices = {dev for (dev, _), cover in self._covers.items() if not cover.refusal}
+
     def _cover_of(self, fd: int) -> Cover | None:
         facts = facts_of(fd)
         return self._covers.get((facts.dev, facts.mount_id))
@@ -385,8 +395,9 @@ class Marks:
 
         Raises:
             _Unresolved: it cannot be said.
+            _MountGone: nor can it be any more.
         """
-        for cover in self._covers.values():
+        for key, cover in list(self._covers.items()):
             if cover.refusal or cover.fsid != info.fsid:
                 continue
             try:
@@ -395,6 +406,10 @@ class Marks:
                 if error.errno in _GONE:
                     return None
                 raise _Unresolved from error
+            except _MountGone:
+                # Said once: whether its trees are still there, and where, the sweep finds out.
+                self._forget(key)
+                raise
             try:
                 found = self._located(path_of(fd).rstrip(b"/"))
                 if found is not None and self._is_true(fd, found, cover):
@@ -438,17 +453,18 @@ class Marks:
         """Return a descriptor on a mount, held until the events at hand are sorted.
 
         Raises:
-            _Unresolved: there is none to be had, or something else is mounted there now.
+            _Unresolved: there is none to be had.
+            _MountGone: something else is mounted there now, or nothing.
         """
         fd = self._fds.get(cover.opener)
         if fd is None:
             try:
                 fd = self._host.open(cover.opener, _DIRECTORY)
             except HostFileError as error:
-                raise _Unresolved from error
+                raise _Unresolved if error.errno in _FULL else _MountGone from error
             self._fds[cover.opener] = fd
         if os.fstat(fd).st_dev != cover.opener_dev:
-            raise _Unresolved
+            raise _MountGone
         return fd
 
     def _close_fds(self) -> None:

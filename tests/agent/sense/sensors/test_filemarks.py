@@ -369,6 +369,36 @@ def test_a_file_system_with_a_tree_can_be_unmounted(own_root: Path) -> None:
     desk.close()
 
 
+def test_a_mount_that_is_gone_while_its_file_system_lives_on_is_said_once(
+    own_root: Path,
+) -> None:
+    for name in ("data", "foreign"):
+        (own_root / name).mkdir()
+    where = own_root.parent / "outside"
+    where.mkdir()
+    desk = Desk(own_root, Tree(str(where)))
+    command = ["mount", "--bind", str(own_root / "data"), str(where)]
+    subprocess.run(command, check=True)
+    desk.marks.read_mounts()
+    is_told = desk.add(where)
+    unmounted(where)
+    said = []
+    for n in range(3):
+        (own_root / f"foreign/{n}").touch()
+        said.append(desk.marks.read().overflowed)
+    subprocess.run(command, check=True)
+    desk.marks.read_mounts()
+    desk.add(where)
+    (where / "f").touch()
+    files = desk.marks.read().files
+    unmounted(where)
+    desk.close()
+
+    assert is_told
+    assert said == [True, False, False]
+    assert set(files) == {os.fsencode(where / "f")}
+
+
 def test_unprivileged_there_is_no_mark_and_it_is_said(tmp_path: Path) -> None:
     code = f"""
 import os
