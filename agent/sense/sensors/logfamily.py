@@ -48,6 +48,14 @@ def open_rotated(host: HostRoot, path: bytes) -> list[LogFile]:
     return files
 
 
+def gzipped(host: HostRoot, path: bytes) -> list[tuple[bytes, int]]:
+    """Return path and time of writing of the brothers that gzip has compressed, oldest first."""
+    directory, _, name = path.rpartition(b"/")
+    found = _brothers(host, directory or b"/", name)
+    packed = [(directory + b"/" + raw, at) for raw, at, _ in found if raw.endswith(b".gz")]
+    return sorted(packed, key=lambda pair: pair[1])
+
+
 def compressed(host: HostRoot, path: bytes) -> set[int]:
     """Return when the compressed brothers were last written to: compressing keeps that time."""
     directory, _, name = path.rpartition(b"/")

@@ -99,6 +99,14 @@ class LogFile:
         except OSError:
             return 0
 
+    def has_its_end(self) -> bool:
+        """Tell whether the last line has its end, or there is none; False where nobody can tell."""
+        try:
+            size = os.fstat(self.fd).st_size
+            return size == 0 or os.pread(self.fd, 1, size - 1) == b"\n"
+        except OSError:
+            return False
+
     def is_unlinked(self) -> bool:
         """Tell whether the file has no name any more, or cannot be asked."""
         try:

@@ -12,8 +12,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from agent.hostroot import HostRoot
+from agent.sense.inspector import Inspector
 from agent.sense.ports import POLL_SIGHTINGS_MAX, Sighting
 from agent.sense.sensors.logfile import Line
+from agent.sense.sensors.logunpack import Unpacker
 from agent.sense.sensors.logwatch import LogWatch
 from agent.sense.sensors.tail import Tail
 from proto.model import Drop, DropReason, HealthState
@@ -53,15 +55,24 @@ class LogSet:
         host: the only way to them.
         clock: paces and stamps.
         history_bytes_max: how much of a log that was there before us is read at the first start.
+        inspector: reaches the worker that inflates; None for one of our own.
     """
 
-    def __init__(self, sensor: str, host: HostRoot, clock: Clock, history_bytes_max: int) -> None:
+    def __init__(
+        self,
+        sensor: str,
+        host: HostRoot,
+        clock: Clock,
+        history_bytes_max: int,
+        inspector: Inspector | None = None,
+    ) -> None:
         self._sensor = sensor
         self._host = host
         self._clock = clock
         self._history_bytes_max = history_bytes_max
         self._tails: dict[str, Tail] = {}
         self._watch = LogWatch(host, ())
+        self._unpacker = Unpacker(host, inspector or Inspector(clock))
         self._due: int | None = None
         self._behind = 0
         self._cut = 0
@@ -86,7 +97,10 @@ class LogSet:
     def follow(self, paths: Iterable[str], cursors: dict[str, bytes] | None = None) -> None:
         """Follow these logs and no others; one that is new here is read from its beginning."""
         wanted = list(paths)[:FILES_MAX]
-        for path in self._tails.keys() - set(wanted):
+        gone = self._tails.keys() - set(wanted)
+        if any(self._tails[path].packed for path in gone):
+            self._unpacker.stop()
+        for path in gone:
             self._tails.pop(path).close()
         for path in wanted:
             if path in self._tails:
@@ -111,19 +125,22 @@ class LogSet:
         for tail in self._tails.values():
             tail.close()
         self._tails = {}
+        self._unpacker.stop()
         self._watch.close()
         self._due = None
 
     # ------------------------------------------------------------------------- the loop
 
     def descriptors(self) -> Sequence[int]:
-        """Return the inotify descriptor, where there is one."""
+        """Return the inotify descriptor, where there is one, and the worker's."""
         fd = self._watch.fileno()
-        return (fd,) if fd >= 0 and self.is_started else ()
+        own = (fd,) if fd >= 0 and self.is_started else ()
+        return (*own, *self._unpacker.descriptors())
 
     def due(self) -> int | None:
         """Return when the next look is wanted."""
-        return self._due
+        times = (self._due, self._unpacker.due() if self.is_started else None)
+        return min((time for time in times if time is not None), default=None)
 
     def poll(self, deadline: int, reading: Reading) -> list[Sighting]:
         """Read the lines that were added.
@@ -133,6 +150,7 @@ class LogSet:
             reading: what to make of them.
         """
         self._watch.drain()
+        self._unpacker.work(list(self._tails.values()))
         out: list[Sighting] = []
         is_at_end = True
         for path in sorted(self._tails, key=lambda path: self._tails[path].was_read):

@@ -4,27 +4,31 @@
              writer may be told late to reopen; the new one is read from its beginning; what was
              rotated in between is found beside it: whatever is in no file we know
     truncate begin again at 0; a copy beside it is read on from our place first
-    restart  the places are looked for among the file and its rotated, uncompressed brothers
+    restart  the places are looked for among the file and its rotated brothers; those that gzip has
+             compressed are inflated by whoever calls, see `packed`
 
-What cannot be found again is declared: a compressed or deleted rotation, a truncation.
+What cannot be found again is declared: a rotation that is deleted or not to be inflated, and what
+was compressed before we saw it, a truncation.
 """
 
 import enum
 import os
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
 from agent.hostroot import HostFileError, HostFileMissing, HostRoot
-from agent.sense.sensors.logfamily import SIBLINGS_MAX, compressed, open_log, open_rotated
+from agent.sense.sensors.logfamily import SIBLINGS_MAX, compressed, gzipped, open_log, open_rotated
 from agent.sense.sensors.logfile import Line, LogFile, Position
+from agent.sense.sensors.loglost import TRUNCATED, LostPlaces
 from agent.sense.sensors.logplaces import PLACES_MAX, Places, place_in
+from agent.sense.sensors.logunpack import Packed
 from runtime.clock import NS_PER_S
 
 FILES_MAX: Final = SIBLINGS_MAX + 1
 LINGER_NS: Final = 30 * NS_PER_S
-TRUNCATED: Final = "truncated: what was written just before is lost"
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(
@@ -79,6 +83,7 @@ class Tail:
         self._places = Places()
         self._gaps: list[str] = []
         self._resumed_from = b""
+        self._lost = LostPlaces()
         self.problem = ""
         self.was_read = 0  # boot-clock nanoseconds, for whoever reads several in turn
 
@@ -107,6 +112,11 @@ class Tail:
         times = [f.until for f in self._followed if f.until is not None]
         return min(times, default=None)
 
+    @property
+    def packed(self) -> Sequence[Packed]:
+        """Return the compressed rotations that are to be inflated before anything else is read."""
+        return self._lost.packed
+
     def behind(self) -> int:
         """Return how many bytes are there that no line was made of yet."""
         return sum(followed.file.behind() for followed in self._followed)
@@ -119,6 +129,8 @@ class Tail:
             now: boot-clock nanoseconds.
         """
         lines: list[Line] = []
+        if self.packed:
+            return Taken([], self._take_gaps(), is_at_end=True)
         for followed in list(self._followed):
             lines += self._take_from(followed, count_max - len(lines), now)
             if len(lines) >= count_max or not followed.file.is_at_end:
@@ -130,7 +142,7 @@ class Tail:
 
     def cursor(self) -> bytes:
         """Return the places up to which lines were taken."""
-        if self._gaps:
+        if self._gaps or self.packed:
             return self._resumed_from  # what is missing has to be said before it is passed over
         places = [f.file.position(is_spent=f.is_spent) for f in self._followed]
         return _encoder.encode([*self._places.positions(), *places])
@@ -139,6 +151,7 @@ class Tail:
         """Close the files; harmless when repeated."""
         for followed in self._followed:
             followed.file.close()
+        self._lost.close()
         self._followed = []
         self._places = Places()
         self._gaps = []
@@ -341,7 +354,27 @@ class Tail:
             else:
                 self._followed.append(_Followed(file, _Part.ROTATED, now + LINGER_NS))
         lost = [p for p in positions if p not in places and not p.is_spent]
-        self._gaps += ["a file that was read before is gone, compressed or rewritten"] * len(lost)
+        packed = gzipped(self._host, self._path) if lost else []
+        told_until = max((p.written for p in positions), default=0)
+        self._lost = LostPlaces(lost, current.inode if current else None, packed, told_until)
+        self._end_unpacking()
+
+    def take_unpacked(self, fd: int) -> None:
+        """Take what the next of `packed` holds; see `Unpacker`.
+
+        Args:
+            fd: an open file, ours now; -1 where it cannot be had.
+        """
+        self._lost.take(fd)
+        self._end_unpacking()
+
+    def _end_unpacking(self) -> None:
+        """When nothing is waited for, read first what was inflated, and say what is missing."""
+        if self._lost.packed:
+            return
+        self._followed[:0] = [_Followed(f, _Part.ROTATED, until=0) for f in self._lost.files]
+        self._gaps += self._lost.gaps()
+        self._lost = LostPlaces()
 
     def _go_on(self, file: LogFile, place: Position, own: set[int], *, has_news: bool) -> bool:
         """Go to a place, and tell whether all of the file was told and nobody writes to it.

@@ -161,6 +161,18 @@ def test_a_file_rewritten_between_the_look_and_the_read_gives_no_line_of_it(
     assert file.is_rewritten()
 
 
+def test_it_is_said_whether_the_last_line_has_its_end(log: tuple[Path, LogFile]) -> None:
+    path, file = log
+    empty = file.has_its_end()
+    append(path, b"one\nhalf")
+    half = file.has_its_end()
+    append(path, b"\n")
+
+    assert (empty, half, file.has_its_end()) == (True, False, True)
+    file.close()
+    assert not file.has_its_end()
+
+
 def test_it_is_said_how_much_is_there_to_read(log: tuple[Path, LogFile]) -> None:
     path, file = log
     append(path, b"one\ntwo\n")
