@@ -18,6 +18,7 @@ from agent.sense.sensors.procdir import Proc
 
 REPOSITORY = Path(__file__).parents[3]
 RSS_MIB_MAX = 20
+CPU_PERCENT_MAX = 20
 
 pytestmark = pytest.mark.root
 
@@ -70,6 +71,7 @@ def test_a_flood_is_a_declared_loss_and_the_unit_goes_on(folder: Path) -> None:
 
     assert found["dropped"] > 0
     assert found["told"] < 30_000
+    assert found["cpu_percent"] < CPU_PERCENT_MAX
 
 
 def test_garbage_is_counted_and_the_unit_goes_on(folder: Path) -> None:

@@ -136,8 +136,8 @@ def flood(scene: Scene) -> dict[str, object]:
                 with contextlib.suppress(OSError):
                     client.sendto(a_query(f"n{number}.example.net"), DNS)
         scene.until(lambda: scene.drops("no room") > 0, "the loss")
-        share = (cpu_s(pid) - cpu) / (time.monotonic() - began)
         scene.until(lambda: repeated(scene, "after.example.org"), "a query after the flood")
+        share = (cpu_s(pid) - cpu) / (time.monotonic() - began)
     return {"dropped": scene.drops("no room"), "told": len(scene.told), "cpu_percent": 100 * share}
 
 
