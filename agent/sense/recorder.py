@@ -5,13 +5,22 @@ around it that share its process, a parent or its subject are sealed beside it, 
 """
 
 from collections import deque
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct, structs
 
 from proto import codec
 from proto.errors import WireError
-from proto.model import Finding, Observation, Process, Thing
+from proto.model import Finding, Observation, ObservationKind, Process, Thing
+
+_THERE_ALL_ALONG: Final = frozenset(
+    {
+        ObservationKind.FILE_SEEN,
+        ObservationKind.PACKAGE_SEEN,
+        ObservationKind.ACCOUNT_SEEN,
+        ObservationKind.PERSISTENCE_SEEN,
+    }
+)
 
 
 class RecorderSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,8 +44,13 @@ class Recorder:
         return len(self._ring)
 
     def note(self, observation: Observation) -> None:
-        """Keep an observation, and forget the oldest when full."""
-        self._ring.append(observation)
+        """Keep an observation, and forget the oldest when full.
+
+        What was there before anything happened is no surroundings: a first look at a host would
+        fill the ring with it.
+        """
+        if observation.kind not in _THERE_ALL_ALONG:
+            self._ring.append(observation)
 
     def context(self, finding: Finding, trigger: Observation) -> list[bytes]:
         """Return encoded observations that surround a finding, the trigger first.

@@ -9,7 +9,8 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from typing import TypeVar
+from operator import is_
+from typing import Final, TypeVar
 
 from msgspec import Struct, UnsetType, structs
 
@@ -49,6 +50,10 @@ _OPTION = re.compile(rf"(?i)^--?[\w-]{{0,40}}?(?:{_NAMES})[\w-]{{0,20}}$")
 _SHORT_PASSWORD = {"mysql", "mysqldump", "mysqladmin", "mariadb", "sshpass"}
 
 
+# Processes remembered with what became of them.
+PROCESSES_MAX: Final = 256
+
+
 class RedactionSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What leaves the host in the clear."""
 
@@ -67,6 +72,7 @@ class Redactor:
     def __init__(self, key: bytes, settings: RedactionSettings) -> None:
         self._key = key
         self._settings = settings
+        self._processes: dict[tuple[int, int], tuple[Process, Process]] = {}
 
     def placeholder(self, secret: str) -> str:
         """Return what stands for a secret."""
@@ -136,16 +142,21 @@ class Redactor:
         )
 
     def observation(self, observation: Observation) -> Observation:
-        """Return the observation as it may be kept or sealed."""
-        return structs.replace(
-            observation,
-            subject=self._entity(observation.subject),
-            process=_maybe(self._process, observation.process),
-            ancestry=tuple(self._process(process) for process in observation.ancestry),
-        )
+        """Return the observation as it may be kept or sealed: the very same if nothing is hidden.
+
+        Most are kept for a while, so that what they share with others is worth keeping shared.
+        """
+        subject = self._entity(observation.subject)
+        process = _maybe(self._process, observation.process)
+        ancestry = tuple(self._process(process) for process in observation.ancestry)
+        is_same = subject is observation.subject and process is observation.process
+        if is_same and all(map(is_, ancestry, observation.ancestry)):
+            return observation
+        return structs.replace(observation, subject=subject, process=process, ancestry=ancestry)
 
     def _entity(self, entity: Entity) -> Entity:
-        return structs.replace(entity, value=self._thing(entity.value))
+        value = self._thing(entity.value)
+        return entity if value is entity.value else structs.replace(entity, value=value)
 
     def _thing(self, thing: Thing) -> Thing:
         match thing:
@@ -163,12 +174,26 @@ class Redactor:
                 return thing
 
     def _process(self, process: Process) -> Process:
-        return structs.replace(
-            process,
-            argv=self.argv(process.argv),
-            user=_maybe(self._user, process.user),
-            effective_user=_maybe(self._user, process.effective_user),
-        )
+        """Return the process as it may be kept: the very same where there is nothing to hide.
+
+        Parents come again with each of their children, so the last ones are remembered.
+        """
+        key = process.pid, process.start
+        known = self._processes.get(key)
+        if known is not None and known[0] is process:
+            return known[1]
+        argv = self.argv(process.argv)
+        user = _maybe(self._user, process.user)
+        effective = _maybe(self._user, process.effective_user)
+        is_clean = argv == process.argv and user is process.user
+        if is_clean and effective is process.effective_user:
+            clean = process
+        else:
+            clean = structs.replace(process, argv=argv, user=user, effective_user=effective)
+        if len(self._processes) >= PROCESSES_MAX:
+            self._processes.clear()
+        self._processes[key] = process, clean
+        return clean
 
     def _persistence(self, entry: Persistence) -> Persistence:
         user = _maybe(self._user, entry.user)

@@ -1,6 +1,6 @@
 from agent.sense.recorder import Recorder, RecorderSettings
 from proto import codec
-from proto.model import File, Observation
+from proto.model import File, Observation, ObservationKind
 from tests.proto.builders import a_finding, a_process, an_observation
 
 
@@ -33,3 +33,16 @@ def test_memory_and_context_are_bounded() -> None:
 
     assert len(recorder) == 10
     assert 0 < sum(map(len, records)) <= 2_000
+
+
+def test_what_was_there_all_along_is_no_surroundings() -> None:
+    recorder = Recorder(RecorderSettings())
+    file = File("/etc/passwd")
+    for kind in ObservationKind:
+        recorder.note(an_observation(file, kind=kind))
+
+    assert len(recorder) == len(ObservationKind) - 4
+    seen = an_observation(file, kind=ObservationKind.FILE_CHANGED)
+    kinds = {one.kind for one in decoded(recorder.context(a_finding(), seen))}
+    assert ObservationKind.FILE_CHANGED in kinds
+    assert ObservationKind.FILE_SEEN not in kinds

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.sense.redact import RedactionSettings, Redactor
+from agent.sense.redact import PROCESSES_MAX, RedactionSettings, Redactor
 from proto.model import (
     Argument,
     Change,
@@ -160,3 +160,29 @@ def test_any_command_line_is_told_with_its_white_space(line: str) -> None:
     told = REDACTOR.command(line)
 
     assert told.split(" ", 1)[0] or not line.strip() or line[0] == " "
+
+
+def test_what_hides_nothing_is_the_very_same_and_parents_stay_shared() -> None:
+    redactor = Redactor(b"key", RedactionSettings())
+    plain, secret = a_process(pid=1), a_process(pid=2, argv=("mysql", "--password=hunter2hunter2"))
+    clean = an_observation(a_process(pid=3), ancestry=(plain,))
+    dirty = [an_observation(a_process(pid=n), ancestry=(secret, plain)) for n in (4, 5)]
+
+    first, second = (redactor.observation(observation) for observation in dirty)
+
+    assert redactor.observation(clean) is clean
+    assert first.ancestry[1] is plain
+    assert first.ancestry[0] is second.ancestry[0]
+    assert "hunter2" not in repr((first, second))
+
+
+def test_a_number_that_another_process_has_now_is_not_taken_for_the_one_before() -> None:
+    redactor = Redactor(b"key", RedactionSettings())
+    for number in range(3 * PROCESSES_MAX):
+        secret = f"secret{number:08}"
+        process = a_process(pid=number % 7, start=1, argv=("x", f"--password={secret}"))
+
+        told = redactor.observation(an_observation(process))
+
+        assert secret not in repr(told)
+        assert told.subject.value != process
