@@ -6,8 +6,8 @@ its process; what finds none within a second is an exec that failed. Of an overl
 twice, first of the file below, by a path that is not true: that one is left out.
 
 Equal events of one process merge while they wait, so an exec without a file is another of the file
-before it, if both were opened before we read. After a loss nothing is joined to anything that
-happened before it: an exec without a file is better than one with the wrong file.
+before it, if both were opened before we read. After a loss no exec gets a file that was opened on
+the other side of it: none is better than the wrong one.
 
 Source: the kernel's fs/exec.c, fs/binfmt_*.c, fs/notify/fanotify.
 """
@@ -81,6 +81,7 @@ class Try(Struct):
     script: Opened | None = None
     has_loader: bool = False
     may_have_merged: bool = False
+    losses_before: int = 0
 
     @property
     def has_failed(self) -> bool:
@@ -133,6 +134,7 @@ class ExecOpens:
         self._shapes: dict[ImageKey, Shape] = {}
         self._read_at = 0
         self._blind_until = 0
+        self._losses = 0
         self._lost = 0
         self.is_starved = False
 
@@ -178,11 +180,12 @@ class ExecOpens:
             later: how many more execs of this process are known of.
         """
         tries = self._pending.get(pid)
-        if at <= self._blind_until:
-            self._pending.pop(pid, None)
+        if tries and at <= self._blind_until and tries[0].losses_before == self._losses:
+            # This may be of a later exec, whose predecessor's was lost: neither gets it.
+            self._drop_first(pid, tries)
             return _NOTHING
         if not tries:
-            return self._again(pid, at)
+            return _NOTHING if at <= self._blind_until else self._again(pid, at)
         failed: list[Try] = []
         is_certain = True
         if len(tries) > later + 1:
@@ -193,9 +196,7 @@ class ExecOpens:
                 is_certain = False
                 failed += tries[:chosen]
                 del tries[:chosen]
-        ran = tries.pop(0)
-        if not tries:
-            del self._pending[pid]
+        ran = self._drop_first(pid, tries)
         self._latest[pid] = None if pid in self._latest else ran
         return Taken(ran, tuple(failed), is_certain)
 
@@ -234,8 +235,14 @@ class ExecOpens:
 
     def _lose(self) -> None:
         self._lost += 1
+        self._losses += 1
         self._blind_until = self._clock.boot_ns()
-        self.forget()
+
+    def _drop_first(self, pid: int, tries: list[Try]) -> Try:
+        first = tries.pop(0)
+        if not tries:
+            del self._pending[pid]
+        return first
 
     def _again(self, pid: int, at: int) -> Taken:
         """Return what the process ran before, where the file of this exec merged with that."""
@@ -291,13 +298,19 @@ class ExecOpens:
     def _add(self, pid: int, opened: Opened) -> None:
         tries = self._pending.setdefault(pid, [])
         last = tries[-1] if tries else None
-        if last is not None and self._continues(last, opened):
+        is_same = last is not None and last.losses_before == self._losses
+        if last is not None and is_same and self._continues(last, opened):
             if last.has_loader:
                 self._merging.add(pid)
             return
         if len(tries) >= TRIES_MAX:
             del tries[0]
-        made = Try(at=self._read_at, last=opened, may_have_merged=pid in self._merging)
+        made = Try(
+            at=self._read_at,
+            last=opened,
+            may_have_merged=pid in self._merging,
+            losses_before=self._losses,
+        )
         if opened.shape.head.kind is Kind.SCRIPT:
             made.script = opened
         elif not opened.shape.is_loader:

@@ -197,24 +197,38 @@ def test_what_looks_like_a_loader_but_anybody_may_write_is_a_program(host: AnExe
 
 
 @pytest.mark.parametrize("kind", ["overflow", "without_descriptor"])
-def test_after_a_loss_nothing_is_joined_to_what_happened_before(host: AnExec, kind: str) -> None:
+def test_nothing_is_joined_across_a_loss(host: AnExec, kind: str) -> None:
     host.events.opened(7, host.true, host.loader)
     if kind == "overflow":
         host.events.overflow()
     else:
         host.events.without_descriptor(8)
     host.events.opened(7, host.id, host.loader)
+    host.events.opened(8, host.id, host.loader)
     host.opens.fill()
 
-    before = host.exec(7)
+    before = [host.exec(7, later=1), host.exec(7), host.exec(8)]
     host.clock.forward(0.01)
     host.events.opened(7, host.static)
     host.opens.fill()
+    after = host.exec(7)
 
-    assert before == Taken(None)
-    assert ran(host.exec(7)) == "static"
+    assert [ran(taken) for taken in before] == ["true", "", ""]
+    assert ran(after) == "static"
     assert host.opens.take_lost() == 1
     assert host.opens.take_lost() == 0
+    host.clock.forward(WAIT_S_MAX + 1)
+    assert list(host.opens.failed()) == []
+
+
+def test_what_merged_before_a_loss_is_not_inherited(host: AnExec) -> None:
+    host.events.opened(7, host.true, host.loader)
+    host.events.overflow()
+    host.running[7] = host.true
+    host.opens.fill()
+
+    assert ran(host.exec(7, later=1)) == "true"
+    assert host.exec(7) == Taken(None)
 
 
 def test_what_no_exec_follows_within_a_second_has_failed_and_is_told_once(host: AnExec) -> None:
