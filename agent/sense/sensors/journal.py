@@ -69,7 +69,7 @@ _ALWAYS: Final = ("__CURSOR", "__REALTIME_TIMESTAMP")  # the reader writes these
 class JournalSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether the journal is read, and what of it leaves."""
 
-    # auto: where the host has a journal and no auth log.
+    # auto: where the host has a journal and no auth log that anybody writes to.
     read: Literal["auto", "always", "never"] = "auto"
     # Lines beside logins, for the surroundings of findings.
     lines: bool = True
@@ -207,7 +207,7 @@ class JournalSensor:
         self._off = ""
         if wanted == "never":
             self._off = "not read: the settings say so"
-        elif wanted == "auto" and has_auth_log(self._host):
+        elif wanted == "auto" and has_auth_log(self._host, self._clock.wall_ns()):
             self._off = "not read: the host has an auth log"
         elif not self._directory():
             self._off, self._is_blind = "no journal here", True

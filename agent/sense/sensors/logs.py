@@ -167,7 +167,7 @@ class LogsSensor:
         self._looked_at = self._clock.boot_ns()
         wanted = self._settings.logins_from
         self._tells_logins = wanted == "always" or (
-            wanted == "auto" and not has_auth_log(self._host)
+            wanted == "auto" and not has_auth_log(self._host, self._clock.wall_ns())
         )
         self._left_out = 0
         self._files = {path: file for file in self._settings.files for path in self._paths(file)}

@@ -99,6 +99,11 @@ def messages(told: list[Sighting]) -> list[str]:
     ]
 
 
+def touch(host: Host, log: Path) -> None:
+    log.touch()
+    os.utime(log, ns=(host.clock.wall, host.clock.wall))
+
+
 def fail(host: Host, *numbers: int) -> None:
     for number in numbers:
         host.journal.write(FAILED.format(number))
@@ -299,14 +304,14 @@ def test_a_slice_that_is_over_takes_little_and_the_rest_comes_later(host: Host) 
 def test_by_default_the_journal_is_read_where_the_host_has_no_auth_log(host: Host) -> None:
     fail(host, 1)
     log = host.root / "var/log/auth.log"
-    log.touch()
+    touch(host, log)
     host.start()
     first = host.poll()
     off = host.sensor.health()
     log.unlink()
     host.clock.forward(61)
     told = host.take(1)
-    log.touch()
+    touch(host, log)
     host.clock.forward(61)
     host.poll()
 
@@ -322,7 +327,7 @@ def test_by_default_the_journal_is_read_where_the_host_has_no_auth_log(host: Hos
 
 
 def test_always_is_always_and_never_is_never(host: Host) -> None:
-    (host.root / "var/log/auth.log").touch()
+    touch(host, host.root / "var/log/auth.log")
     fail(host, 1)
     host.settings = JournalSettings(read="always")
     host.start()

@@ -53,6 +53,8 @@ class Host:
     def append(self, text: str | bytes, name: str = "syslog") -> None:
         with (self.root / "var/log" / name).open("ab") as file:
             file.write(text.encode() if isinstance(text, str) else text)
+        if name == "auth.log":
+            os.utime(self.root / "var/log" / name, ns=(self.clock.wall, self.clock.wall))
 
     def start(self, cursor: bytes = b"", *files: LogFileSettings) -> list[Sighting]:
         self.sensor.stop()
