@@ -1,10 +1,10 @@
 """Logins and failed attempts, from the logs that sshd, su, sudo and login write through syslog.
 
 Source: the files of `AuthLogSettings`, woken by inotify. Privilege: the right to read them (group
-adm on Debian). Cost: nothing while nothing is logged, then a few microseconds a line. Misses: what
-is logged to the journal alone, rotations compressed while we were away, what a truncating rotation
-drops. Any local user can write to syslog in sshd's name, so a line is a claim and not a proof; on a
-log server these may be lines of other hosts.
+adm on Debian). Cost: nothing while nothing is logged, then some microseconds a line. Misses: what
+is logged to the journal alone, what is truncated or deleted before it is read (said). Any local
+user can write to syslog in sshd's name, so a line is a claim and not a proof; on a log server these
+may be lines of other hosts.
 
 A failed login's user name is what somebody typed, at times a password: it leaves here inside
 `Login.user` only, where redaction finds it, and never in a raw line.
@@ -52,9 +52,10 @@ class AuthLogSensor:
         name="authlog",
         source="syslog files of sshd, su, sudo and login",
         coverage="logins and failures that are logged to a file",
-        misses="journal-only hosts; rotations compressed while away; lines can be forged locally",
+        misses="journal-only hosts; what is truncated or deleted before it is read; lines can be"
+        " forged locally",
         privilege="read access to the logs (group adm)",
-        cost="a few microseconds a line",
+        cost="some microseconds a line",
     )
 
     def __init__(self, settings: AuthLogSettings, host: HostRoot, clock: Clock) -> None:

@@ -1,8 +1,8 @@
 """Lines of the logs that the settings name: syslog, the audit log, and any other.
 
 Source: the files of `LogsSettings`, woken by inotify. Privilege: the right to read them. Cost: some
-tens of microseconds a line. Misses: what is logged to the journal alone, rotations compressed while
-we were away, what a truncating rotation drops.
+tens of microseconds a line. Misses: what is logged to the journal alone, what is truncated or
+deleted before it is read (said), what a program writes to a file that it alone still has open.
 
 A line leaves as it is, for the surroundings of findings, except where it may hold what somebody
 typed: lines of programs that let people in are read for logins alone, and audit records that hold
@@ -84,8 +84,8 @@ class LogsSensor:
         name="logs",
         source="syslog, the audit log and any configured log",
         coverage="lines that are logged to these files",
-        misses="what the journal alone has; rotations compressed while away; what is truncated"
-        " before it is read; lines can be forged locally",
+        misses="what the journal alone has; what is truncated or deleted before it is read;"
+        " lines can be forged locally",
         privilege="read access to the logs (group adm; root for the audit log)",
         cost="some tens of microseconds a line",
     )
