@@ -25,7 +25,7 @@ from agent.hostroot import (
 )
 from agent.hosttext import host_text
 
-FILE_BYTES_MAX: Final = 1 << 19
+FILE_BYTES_MAX: Final = 1 << 18
 NAMES_MAX: Final = 4096
 LINKS_MAX: Final = 16
 UNREAD_MAX: Final = 64

@@ -25,8 +25,10 @@ DEFAULT_PATHS: Final = (".ssh/authorized_keys", ".ssh/authorized_keys2")
 PATHS_MAX: Final = 16
 INCLUDES_MAX: Final = 64
 KEYS_A_FILE_MAX: Final = 4096
+KEYS_BYTES_MAX: Final = 2 << 20
 LINE_BYTES_MAX: Final = 16 * 1024
 
+_LINES_A_SLICE: Final = 512
 _TYPE: Final = re.compile(
     rb"(?:ssh-(?:rsa|dss|ed25519|ed448)|ecdsa-sha2-nistp(?:256|384|521)"
     rb"|sk-(?:ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com"
@@ -77,7 +79,7 @@ def read(look: Look) -> Iterator[Found | None]:
             if path in done or look.resolved(path) is None:
                 continue
             done.add(path)
-            content = look.file(path)
+            content = look.file(path, KEYS_BYTES_MAX)
             if content is not None:
                 yield from _keys(look, content, home)
 
@@ -143,9 +145,11 @@ def parse_key(raw: bytes) -> Key | None:
     )
 
 
-def _keys(look: Look, content: Content, home: Home) -> Iterator[Found]:
+def _keys(look: Look, content: Content, home: Home) -> Iterator[Found | None]:
     count = 0
-    for raw in content.lines():
+    for number, raw in enumerate(content.lines()):
+        if number % _LINES_A_SLICE == _LINES_A_SLICE - 1:
+            yield None
         if not raw.strip() or raw.lstrip().startswith(b"#"):
             continue
         key = parse_key(raw)

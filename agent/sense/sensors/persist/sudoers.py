@@ -59,6 +59,8 @@ def logical_lines(content: Content) -> Iterator[bytes]:
             continue
         text = b" ".join(parts).strip()[:LINE_BYTES_MAX]
         parts, size = [], 0
+        if not text:
+            continue
         text = text if _INCLUDE.fullmatch(text) else _without_comment(text)
         if text:
             yield text
