@@ -50,6 +50,8 @@ class Connector:
     def __init__(self, clock: Clock, receive_buffer_bytes: int, *, exits: bool) -> None:
         self._clock = clock
         self._buffer = bytearray(MESSAGE_BYTES_MAX)
+        # Whether the last `receive` took all there was.
+        self.is_drained = False
         try:
             self._socket = socket.socket(
                 socket.AF_NETLINK,
@@ -76,10 +78,12 @@ class Connector:
     def receive(self, events_max: int) -> list[Event]:
         """Return what is waiting, in order, without waiting; a loss stands where it was told of."""
         events: list[Event] = []
+        self.is_drained = False
         for _ in range(events_max):
             try:
                 size, sender = self._socket.recvfrom_into(self._buffer)
             except BlockingIOError:
+                self.is_drained = True
                 break
             except OSError as error:
                 events.append(Lost(at=self._clock.monotonic_ns()))

@@ -9,7 +9,7 @@ records of the kernel tell the arguments, which /proc forgets and the process ma
 Privilege: none to begin with; CAP_SYS_PTRACE to see the executables of others, CAP_NET_ADMIN for a
 receive buffer that holds through a burst (older kernels: for the events at all), both for the start
 only; CAP_SYS_ADMIN for rung ``fanotify``, and for as long as file systems mounted later are to be
-watched. Cost: about 0.3 ms of CPU an exec, a third of it above 200 a second, when reads are put
+watched. Cost: about 0.4 ms of CPU an exec, a quarter of it above 200 a second, when reads are put
 together; one pass a minute; each new file hashed once.
 
 An exec is told when its files are hashed, so in order: a process never overtakes the one before it.
@@ -67,7 +67,7 @@ SPEC: Final = SensorSpec(
         " CAP_SYS_ADMIN, kept, for images by fanotify; CAP_NET_ADMIN, for the start only"
     ),
     cost=(
-        "about 0.3 ms of CPU an exec, 0.2 ms above 200 a second; one pass over /proc a minute;"
+        "about 0.4 ms of CPU an exec, 0.1 ms above 200 a second; one pass over /proc a minute;"
         " each new file hashed once"
     ),
 )
@@ -351,7 +351,7 @@ class ProcessSensor:
         return self._pace.is_coalescing or is_starved
 
     def _listen(self, view: _View) -> bool:
-        """Take a few events; return whether there was one, or anything that leads to one.
+        """Take events that wait; return whether there may be more.
 
         No exec is taken before every file that was opened before it has been.
         """
@@ -367,13 +367,12 @@ class ProcessSensor:
         has_records = view.join is not None and view.join.receive()
         if view.has_argv is not (self._source.rung == "audit"):
             self._source = self._named(view)
-        if events:
-            self._heard = []
-            self._pace.note(sum(type(event) is Exec for event in events))
-            if view.intake.take(events, self._clock):
-                self._gap()
+        self._heard = []
+        self._pace.note(sum(type(event) is Exec for event in events))
+        if events and view.intake.take(events, self._clock):
+            self._gap()
+        if not connector.is_drained:
             return True
-        self._pace.note(0)
         if view.opens is not None:
             to_wall = self._clock.wall_ns() - self._clock.boot_ns()
             for pid, tried in view.opens.failed():

@@ -75,6 +75,21 @@ def test_nothing_waiting_is_nothing_and_no_wait() -> None:
     connector.close()
 
 
+def test_it_is_known_whether_all_was_taken() -> None:
+    connector = a_connector()
+    drained(connector)
+    subprocess.run([TRUE], check=True)
+
+    connector.receive(1)
+    after_one = connector.is_drained
+    while connector.receive(64):
+        pass
+
+    assert not after_one
+    assert connector.is_drained
+    connector.close()
+
+
 def test_closing_twice_is_harmless() -> None:
     connector = a_connector()
 
