@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -6,16 +7,18 @@ from msgspec import structs
 from agent.errors import NotEnrolled
 from agent.layout import Owners
 from agent.sense import wiring
+from agent.sense.sensors.filetrees import FileSettings, Tree
 from agent.sense.sensors.table import SENSORS
 from agent.sense.settings import SenseSettings, SensorSettings
 from agent.sense.wiring import Site, build, build_sensors, read_trust
 from certs.errors import KeyUnusable, TrustRefused
 from certs.identity import AgentId, PeerIdentity, TenantId
 from proto import codec
-from proto.model import Split
+from proto.model import Finding, FindingKind, Split
 from runtime.clock import SystemClock
 from tests.agent.machine import ME, Machine
 from tests.agent.sense.builders import TENANT
+from tests.agent.sense.sensors.dpkghost import DpkgHost
 from tests.fakes.clock import FakeClock
 
 NOBODY = PeerIdentity(TenantId(bytes(16)), AgentId(bytes(16)))
@@ -107,6 +110,26 @@ def test_what_it_seals_says_who_it_is_and_how_it_runs(
         assert (header.tenant, header.agent) == (TENANT, machine.host.agent)
         assert header.key_id == machine.host.key.public.key_id
         assert header.split is split
+
+
+def test_a_modified_packaged_program_becomes_a_sealed_finding(tmp_path: Path) -> None:
+    machine = Machine(tmp_path).with_golden_host().enrolled()
+    host = DpkgHost(Path(machine.paths.host_root))
+    host.install("tool", {"opt/tool": b"good"})
+    host.write("opt/tool", b"evil")
+    files = FileSettings(trees=(Tree("/opt"),))
+    settings = SenseSettings(sensors=SensorSettings(enabled=("files",), files=files))
+    sense = build(settings, a_site(machine))
+
+    sense.start()
+    began = time.monotonic()
+    while time.monotonic() - began < 1:
+        sense.step()
+    sense.stop()
+
+    (finding,) = [found for found in machine.records() if isinstance(found, Finding)]
+    assert finding.kind is FindingKind.INTEGRITY
+    assert [(a.name, a.value) for a in finding.arguments] == [("package", "tool")]
 
 
 def test_time_comes_from_the_site(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ class DpkgHost:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.dpkg = root / DPKG
-        (self.dpkg / "info").mkdir(parents=True)
-        (self.dpkg / "updates").mkdir()
+        for name in ("info", "updates"):
+            (self.dpkg / name).mkdir(parents=True, exist_ok=True)
         (self.dpkg / "lock").touch()
         self._states: dict[str, str] = {}
         self._runs = 0

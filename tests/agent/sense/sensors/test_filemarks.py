@@ -418,3 +418,36 @@ print(marks.problem or marks.refusals())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
 
     assert "missing" in done.stdout or "needs" in done.stdout or "not permitted" in done.stdout
+
+
+@pytest.mark.root
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ("+sys_admin", "CAP_DAC_READ_SEARCH is missing"),
+        ("+dac_read_search", "needs CAP_SYS_ADMIN"),
+        ("+sys_admin,+dac_read_search", "{}"),
+    ],
+)
+def test_the_right_that_is_missing_is_named(held: str, said: str) -> None:
+    code = """
+import os
+from agent.hostroot import HostRoot
+from agent.sense.sensors.filemarks import Marks, Own
+from agent.sense.sensors.filetrees import Place, Scope, Tree
+marks = Marks(HostRoot("/"), Scope((Tree("/"),)), Own(-1, "/nowhere"))
+marks.open()
+fd = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+marks.add(fd, os.fstat(fd).st_dev, Place(b"/", 0))
+print(marks.problem or marks.refusals())
+"""
+    words = ["setpriv", "--reuid", "65534", "--clear-groups", "--inh-caps", held]
+    words += ["--ambient-caps", held, sys.executable, "-c", code]
+    try:
+        done = subprocess.run(words, capture_output=True, check=False, text=True)
+    except OSError as error:
+        pytest.skip(f"no setpriv here: {error}")
+    if "not in" in done.stderr or "PermissionError" in done.stderr:
+        pytest.skip(f"not permitted here: {done.stderr}")
+
+    assert said in done.stdout, done.stderr
