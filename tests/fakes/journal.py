@@ -106,7 +106,9 @@ class FakeJournal:
 
     def stop(self, status: int) -> None:
         """Let the program end, now and whenever it is started."""
-        (self.home / "stop").write_text(str(status))
+        partial = self.home / "stop.partial"
+        partial.write_text(str(status))
+        partial.rename(self.home / "stop")
 
     def mend(self) -> None:
         (self.home / "stop").unlink()

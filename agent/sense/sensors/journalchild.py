@@ -149,11 +149,14 @@ class JournalChild:
     def __init__(self, arguments: Sequence[str], spawn: Spawn = spawn_child) -> None:
         self._child = spawn(arguments)
         self._said = b""
+        self._is_silent = False  # it has closed that end, which would be readable for ever
         self.has_ended = False
 
     def descriptors(self) -> tuple[int, ...]:
         """Return what to watch for reading."""
-        return () if self.has_ended else (self._child.out, self._child.said)
+        if self.has_ended:
+            return ()
+        return (self._child.out,) if self._is_silent else (self._child.out, self._child.said)
 
     @property
     def complaint(self) -> str:
@@ -186,5 +189,8 @@ class JournalChild:
         try:
             while data := os.read(self._child.said, READ_BYTES):
                 self._said = (self._said + data)[-_SAID_BYTES_MAX:]
-        except (BlockingIOError, OSError):
+        except BlockingIOError:
             return
+        except OSError:
+            pass
+        self._is_silent = True

@@ -82,6 +82,17 @@ def test_endless_complaints_neither_stop_it_nor_fill_our_memory(tmp_path: Path) 
     child.end()
 
 
+def test_an_end_that_it_closed_wakes_nobody(tmp_path: Path) -> None:
+    child = run(tmp_path, "exec 2>&-; echo begun; exec sleep 1000")
+    until = time.monotonic() + WAIT_S
+    while not child.read() and time.monotonic() < until:
+        time.sleep(0.002)
+    child.read()
+
+    assert len(child.descriptors()) == 1
+    child.end()
+
+
 def test_it_gets_no_environment_and_no_descriptor_of_ours(tmp_path: Path) -> None:
     secret = os.open(tmp_path, os.O_RDONLY)
     os.set_inheritable(secret, True)
