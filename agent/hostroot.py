@@ -12,6 +12,7 @@ is, and only then opened for reading: nothing but regular files and directories 
     └── HostFileTooLarge     more bytes than the caller allows; nothing was kept
 """
 
+import contextlib
 import errno as errnos
 import os
 import stat
@@ -116,6 +117,8 @@ class HostRoot:
         resolver: how paths are resolved; None for the best this kernel has.
     """
 
+    _fd = -1  # where it could not be opened
+
     def __init__(
         self, path: str | os.PathLike[str] = "/", resolver: Resolver | None = None
     ) -> None:
@@ -129,6 +132,11 @@ class HostRoot:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __del__(self) -> None:
+        """Let go of the root with the last who holds it; a descriptor is worth that."""
+        with contextlib.suppress(OSError):
+            self.close()
 
     def close(self) -> None:
         """Let go of the root; harmless when repeated."""

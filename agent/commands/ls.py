@@ -43,17 +43,17 @@ def run(args: argparse.Namespace) -> int:
         ]
         return _print(explained, ("column", "meaning"), as_json=args.json)
     settings = settings_of(args)
-    host = HostRoot(settings.paths.host_root)
     sensors = settings.sense.sensors
     sources = Sources(sensors.packages, sensors.files, sensors.persistence)
-    looking = Looking(host, SystemClock(), settings.sense.tables, sources)
-    found = rows(args.table, looking)
-    if args.json:
-        count = print_rows(found, (), as_json=True)
-    else:
-        listed = list(found)
-        count = len(listed)
-        _print(listed, table.shown or tuple(table.columns), as_json=False)
+    with HostRoot(settings.paths.host_root) as host:
+        looking = Looking(host, SystemClock(), settings.sense.tables, sources)
+        found = rows(args.table, looking)
+        if args.json:
+            count = print_rows(found, (), as_json=True)
+        else:
+            listed = list(found)
+            count = len(listed)
+            _print(listed, table.shown or tuple(table.columns), as_json=False)
     sys.stdout.flush()
     for problem in looking.problems:
         say(f"vedette-agent ls: {_one_line(problem)}")

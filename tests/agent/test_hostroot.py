@@ -1,5 +1,6 @@
 """The laws of reading host files, held by the kernel's resolver and by our own walk."""
 
+import gc
 import os
 import socket
 import subprocess
@@ -322,3 +323,15 @@ def test_no_path_of_any_shape_reaches_outside(host: HostRoot, tree: Path, parts:
         data = b""
 
     assert data != SECRET
+
+
+def test_a_root_that_nobody_holds_lets_go_of_its_descriptor(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    for _ in range(10):
+        HostRoot(tmp_path).stat("/")
+    with pytest.raises(HostFileMissing):
+        HostRoot(tmp_path / "none")
+    gc.collect()
+
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
