@@ -643,20 +643,17 @@ def until_told(sensor: FileSensor, clock: Clock, path: Path) -> Observation:
 
 @pytest.fixture
 def marked(tmp_path: Path) -> Iterator[FileSensor]:
-    (tmp_path / "tree").mkdir()
+    """A sensor in real time on a mark, whose next sweep is far away."""
     (tmp_path / "own").mkdir()
-    sensor = FileSensor(
-        FileSettings(trees=(Tree(str(tmp_path / "tree")),)),
-        HostRoot("/"),
-        SystemClock(),
-        tmp_path / "own/files.db",
-    )
-    sensor.start(b"")
-    drain(sensor, SystemClock())
-    if sensor.health().rung != "fanotify":
-        pytest.skip(f"no marks here: {sensor.health().reason}")
-    yield sensor
-    sensor.stop()
+    with an_own_file_system(tmp_path / "tree"), HostRoot("/") as root:
+        settings = FileSettings(trees=(Tree(str(tmp_path / "tree")),), sweep_interval_s=86_400)
+        sensor = FileSensor(settings, root, SystemClock(), tmp_path / "own/files.db")
+        sensor.start(b"")
+        drain(sensor, SystemClock())
+        if sensor.health().rung != "fanotify":
+            pytest.skip(f"no marks here: {sensor.health().reason}")
+        yield sensor
+        sensor.stop()
 
 
 def test_who_changed_a_file_is_told_with_user_and_program(

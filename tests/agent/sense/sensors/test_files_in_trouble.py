@@ -1,7 +1,6 @@
 """Full disks, read-only roots, no descriptors, no watches, wrong clocks, no rights: none of it ends
 the file sensor, and what it costs is said."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -233,17 +232,23 @@ def test_suspended_time_brings_the_sweep_forward(desk: Desk) -> None:
     assert drops_of(drain(desk.sensor, desk.clock)) == []
 
 
-_FEW_WATCHES = """
+_SENSE = """
+import os
 import sys
 from pathlib import Path
 from agent.hostroot import HostRoot
 from agent.sense.sensors.files import FileSensor
 from agent.sense.sensors.filetrees import FileSettings, Tree
 from runtime.clock import NS_PER_S, SystemClock
-root, state = sys.argv[1:]
+host = HostRoot(sys.argv[1])
+os.chdir(sys.argv[2])
+if len(sys.argv) > 3:
+    os.setgroups([])
+    os.setgid(int(sys.argv[3]))
+    os.setuid(int(sys.argv[3]))
 clock = SystemClock()
-settings = FileSettings(trees=(Tree(root),), sweep_interval_s=5)
-sensor = FileSensor(settings, HostRoot("/"), clock, Path(state) / "files.db", own_pid=-1)
+settings = FileSettings(trees=(Tree("/tree"),))
+sensor = FileSensor(settings, host, clock, Path("files.db"), own_pid=-1)
 sensor.start(b"")
 told = 0
 while (due := sensor.due()) is not None and due <= clock.boot_ns():
@@ -254,7 +259,7 @@ print(told, sensor.health().state.value, sensor.health().rung, sensor.health().r
 
 def _run(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode == 125:
+    if done.returncode == 125 or "unshare:" in done.stderr:
         pytest.skip(f"not permitted here: {done.stderr}")
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -269,7 +274,7 @@ def test_a_user_without_watches_left_is_told_by_the_sweep(tmp_path: Path) -> Non
     said = _run(
         [
             *("unshare", "--user", "--map-root-user", "sh", "-c", limited, "sh"),
-            *(sys.executable, "-c", _FEW_WATCHES, str(tmp_path / "tree"), str(tmp_path / "state")),
+            *(sys.executable, "-c", _SENSE, str(tmp_path), str(tmp_path / "state")),
         ]
     )
 
@@ -286,14 +291,8 @@ def test_without_rights_it_sees_what_it_may_and_says_the_rest(tmp_path: Path) ->
     (tree / "open/secret").write_bytes(b"x")
     (tree / "open/secret").chmod(0o600)
     (tree / "shut").chmod(0o700)
-    os.chown(state, 65534, 65534)
-    for above in tree.parents:
-        if not above.stat().st_mode & 0o001:
-            above.chmod(above.stat().st_mode | 0o011)
-    drop = "import os\nos.setgroups([])\nos.setgid(65534)\nos.setuid(65534)\n"
-    imports, _, work = _FEW_WATCHES.partition("root, state")
-    code = f"{imports}{drop}root, state{work}"
-    said = _run([sys.executable, "-c", code, str(tree), str(state)])
+    tmp_path.chmod(0o755)  # as is the root of a host; what lies above is held open
+    said = _run([sys.executable, "-c", _SENSE, str(tmp_path), str(state), "65534"])
 
     assert said.startswith("2 degraded inotify ")
     assert "1 directories cannot be listed" in said
