@@ -17,6 +17,7 @@ class FakeOpens:
         self._queue: list[tuple[int, Path | None, int]] = []
         self.is_closed = False
         self.reads: list[int] = []
+        self.error: Exception | None = None
 
     def opened(self, pid: int, *paths: Path) -> None:
         """Let a process open files for execution."""
@@ -42,6 +43,8 @@ class FakeOpens:
 
     def read(self, bytes_max: int) -> Sequence[Event]:
         """Return what waits, with a descriptor each."""
+        if self.error is not None:
+            raise self.error
         count = bytes_max // EVENT_BYTES
         self.reads.append(count)
         taken, self._queue = self._queue[:count], self._queue[count:]

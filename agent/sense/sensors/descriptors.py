@@ -13,6 +13,7 @@ from runtime.clock import NS_PER_S, Clock
 
 RESERVED: Final = 24  # for everything else we do
 COUNT_EVERY_S: Final = 1
+LIMIT_UNKNOWN: Final = 1024
 
 _OPEN: Final = "/proc/self/fd"
 _PLENTY: Final = 64
@@ -30,13 +31,20 @@ class Descriptors:
     def free(self) -> int:
         """Return how many may be opened and closed again now; 0 when there are none to spare."""
         now = self._clock.boot_ns()
-        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limit = _limit()
         is_old = limit != self._limit or now - self._counted_at >= COUNT_EVERY_S * NS_PER_S
         if is_old or self._free < _PLENTY:
             self._free = _counted(limit)
             self._limit = limit
             self._counted_at = now
         return self._free
+
+
+def _limit() -> int:
+    try:
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    except OSError:
+        return LIMIT_UNKNOWN  # a filter of system calls does not let us ask
 
 
 def _counted(limit: int) -> int:

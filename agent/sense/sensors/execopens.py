@@ -12,6 +12,7 @@ the other side of it: none is better than the wrong one.
 Source: the kernel's fs/exec.c, fs/binfmt_*.c, fs/notify/fanotify.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ SHAPES_MAX: Final = 4096
 _LOADER_NAME: Final = re.compile(
     rb"ld[-.0-9A-Za-z_]*\.so(\.\d+)*|ld-musl-[0-9a-z_]+\.so\.1|libc\.so"
 )
+_NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _WRITABLE_BY_OTHERS: Final = 0o022
 
 
@@ -137,6 +139,8 @@ class ExecOpens:
         self._losses = 0
         self._lost = 0
         self.is_starved = False
+        # The kernel speaks as we do not understand: no more of it is read.
+        self.is_broken = False
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when a file was opened."""
@@ -147,7 +151,7 @@ class ExecOpens:
 
         It is not while there is no room for another file or no descriptor for it.
         """
-        while True:
+        while not self.is_broken:
             free = self._descriptors.free()
             self.is_starved = free <= 0
             budget = min(self._queue.room, free, EVENTS_PER_READ)
@@ -155,9 +159,10 @@ class ExecOpens:
                 return False
             try:
                 events = self._group.read(budget * EVENT_BYTES)
-            except (OSError, FanotifyGarbled):
+            except (OSError, FanotifyGarbled) as error:
                 self._lose()
-                return False
+                self.is_broken = getattr(error, "errno", 0) not in _NO_DESCRIPTORS
+                return self.is_broken
             if not events:
                 return True
             self._read_at = self._clock.boot_ns()
@@ -170,6 +175,7 @@ class ExecOpens:
                     self._lose()
             if len(events) < budget:
                 return True
+        return True
 
     def take(self, pid: int, at: int, later: int) -> Taken:
         """Return what an exec ran, and forget it.

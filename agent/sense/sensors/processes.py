@@ -84,6 +84,7 @@ _COALESCING: Final = "coalescing: execs are read every 20 ms, with less from /pr
 _EASED: Final = "over budget: new executables are not hashed"
 _EASED_MORE: Final = "over budget: new executables are not hashed, processes not looked up"
 _STARVED: Final = "no descriptors left: executables wait"
+_BROKEN: Final = "file system events are not understood: executables are read from /proc"
 _NOT_HASHED: Final = "executables were not hashed: too many at once"
 _OPENS_LOST: Final = "executables lost: no room for their events, or no descriptor"
 _UNREAD: Final = "processes not read: no descriptor left"
@@ -194,7 +195,8 @@ class ProcessSensor:
         if view is None or self._is_by_clock(view):
             return ()
         files = view.sources.files
-        found = (view.sources.connector, view.opens, files.watch if files else None, view.join)
+        opens = view.opens if view.opens is not None and not view.opens.is_broken else None
+        found = (view.sources.connector, opens, files.watch if files else None, view.join)
         return [source.fileno() for source in found if source is not None]
 
     def due(self) -> int | None:
@@ -466,6 +468,8 @@ class ProcessSensor:
             limits.append(_EASED if self._ease is Ease.NO_HASHING else _EASED_MORE)
         if view.opens is not None and view.opens.is_starved:
             limits.append(_STARVED)
+        if view.opens is not None and view.opens.is_broken:
+            limits.append(_BROKEN)
         if view.sources.files is not None:
             limits += view.sources.files.marks.missing(by_nature=False)
         return limits
@@ -474,7 +478,9 @@ class ProcessSensor:
         """Return what is good to know and narrows nothing that this rung promises."""
         notes = list(view.sources.notes)
         if view.sources.files is not None:
-            notes += view.sources.files.marks.missing(by_nature=True)
+            marks = view.sources.files.marks
+            marked = sum(not mark.refused for mark in marks.by_device.values())
+            notes += [f"file systems watched: {marked}", *marks.missing(by_nature=True)]
         if self.known.execs:
             notes.append(f"known: {self.known.text()}")
         return notes

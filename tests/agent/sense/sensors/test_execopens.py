@@ -1,5 +1,6 @@
 """Each exec gets the file it ran or none, never another's; a failed one is told as such."""
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from agent.sense.sensors.descriptors import Descriptors
 from agent.sense.sensors.execopens import WAIT_S_MAX, ExecOpens, Taken
+from agent.sense.sensors.fanotify import FanotifyGarbled
 from agent.sense.sensors.hashqueue import HashQueue
 from agent.sense.sensors.imagehash import ImageHashes
 from agent.syscalls import FileFacts
@@ -294,6 +296,30 @@ def test_without_descriptors_nothing_is_read_and_nothing_lost(host: AnExec) -> N
 
     assert states == [(False, True), (True, False)]
     assert ran(host.exec(7)) == "true"
+
+
+def test_an_older_kernel_without_a_descriptor_is_a_loss_and_is_asked_again(host: AnExec) -> None:
+    host.events.error = OSError(errno.EMFILE, "no descriptor")
+    drained = host.opens.fill()
+    host.events.error = None
+
+    assert not drained
+    assert host.opens.take_lost() == 1
+    assert host.opens.fill()
+    assert not host.opens.is_broken
+
+
+@pytest.mark.parametrize("error", [FanotifyGarbled("what?"), OSError(errno.EBADF, "gone")])
+def test_a_source_that_makes_no_sense_is_given_up_and_holds_nothing_up(
+    host: AnExec, error: Exception
+) -> None:
+    host.events.error = error
+
+    assert host.opens.fill()
+    assert host.opens.fill()
+    assert host.opens.is_broken
+    assert host.opens.take_lost() == 1
+    assert host.exec(7) == Taken(None)
 
 
 def test_no_descriptor_stays_open(host: AnExec) -> None:
