@@ -27,7 +27,7 @@ from agent.layout import Owners, owners
 from agent.privileges import become, held
 from agent.sense import wiring
 from agent.sense.ports import Sensor, SensorHealth
-from agent.sense.profiles import PROFILES, WIDENS, Profile, how_to_grant, missing
+from agent.sense.profiles import PROFILES, WIDENS, Profile, how_to_grant, missing, reach_of
 from agent.sense.sensors.table import SENSORS, SensorPlace
 from proto.model import HealthState, Split
 from runtime.clock import NS_PER_MS, NS_PER_S, Clock, SystemClock, boot_id
@@ -213,6 +213,8 @@ def _row(sensor: Sensor, health: SensorHealth, tried: Tried, profile: Profile) -
         "canary_ms": tried.latency_ms,
         "missing": [] if is_ok else lacks,
         "grant": "" if is_ok else how_to_grant(wanted),
+        "profile": profile.name,
+        "reach": reach_of(profile.name, sensor.spec.name),
         "source": sensor.spec.source,
         "coverage": sensor.spec.coverage,
         "misses": sensor.spec.misses,
@@ -294,8 +296,8 @@ def _progress(name: str) -> None:
 def _advise(rows: Sequence[Mapping[str, object]], profile: Profile) -> None:
     """Tell a person what to do, on standard error."""
     lacks = missing(profile, held())
-    if lacks:
-        say(f"profile {profile.name}: this process lacks {', '.join(lacks)}")
+    short = f"; this process lacks {', '.join(lacks)}" if lacks else ""
+    say(f"profile {profile.name}: {', '.join(profile.needs) or 'no capability'}{short}")
     for grant in dict.fromkeys(str(row["grant"]) for row in rows if row["grant"]):
         say(f"to see more: {grant}")
     for row in rows:

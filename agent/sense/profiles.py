@@ -71,13 +71,14 @@ class Reach(Struct, frozen=True):
 
 
 _SAME: Final = "as in standard"
+_JOURNAL: Final = "what its groups may read of the journal"
 # A sensor that is not in this table runs in every profile.
 REACH: Final[Mapping[str, Reach]] = MappingProxyType(
     {
         "processes": Reach(
             "procconn where anybody may listen, else poll; executables of others unseen",
             "procconn, identity of all users; arguments from audit where the host has an exec rule",
-            "and the hash of what was executed by fanotify; may add the audit rule",
+            "as in standard, and the hash of what was executed by fanotify; may add the audit rule",
         ),
         "sockets": Reach("inetdiag; owners of own sockets only", "inetdiag, all owners", _SAME),
         "files": Reach(
@@ -87,8 +88,8 @@ REACH: Final[Mapping[str, Reach]] = MappingProxyType(
         ),
         "authlog": Reach("logs that its groups may read", "all logs", _SAME),
         "logs": Reach("logs that its groups may read", "all logs", _SAME),
-        "journal": Reach("what its groups may read of the journal", _SAME, _SAME),
-        "packages": Reach("all of it", _SAME, _SAME),
+        "journal": Reach(_JOURNAL, _JOURNAL, _SAME),
+        "packages": Reach("all of it", "all of it", _SAME),
         "host": Reach("all but serial numbers, which root alone may read", "all of it", _SAME),
         "persistence": Reach(
             "what anybody may read: not shadow, sudoers, spools and the homes of others",
@@ -105,6 +106,15 @@ def runs(profile: str, sensor: str) -> bool:
     """Return whether a profile has a sensor at all."""
     reach = REACH.get(sensor)
     return reach is None or bool(getattr(reach, profile))
+
+
+def reach_of(profile: str, sensor: str) -> str:
+    """Return what a sensor sees in a profile, in words; empty for one that is not in the table."""
+    reach = REACH.get(sensor)
+    if reach is None:
+        return ""
+    text: str = getattr(reach, profile)
+    return reach.standard if text == _SAME else text
 
 
 def missing(profile: Profile, held: Collection[str]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from agent.sense.profiles import (
     Reach,
     how_to_grant,
     missing,
+    reach_of,
     runs,
     stated,
 )
@@ -60,6 +61,15 @@ def test_what_is_missing_is_said_with_its_purpose_and_what_is_beyond_is_named(
         assert all(PURPOSES[name] in said.reason for name in lacks)
         assert all(name in said.reason for name in held - set(profile.needs))
         assert (said.reason == "") == (held == set(profile.needs))
+
+
+def test_the_reach_of_a_sensor_is_told_in_full_for_each_profile() -> None:
+    assert reach_of("full", "logs") == reach_of("standard", "logs") == REACH["logs"].standard
+    assert reach_of("minimal", "dns") == ""
+    assert reach_of("full", "a sensor of tomorrow") == ""
+    assert "as in standard" not in {reach_of("standard", name) for name in REACH}
+    told = {reach_of(name, "files") for name in PROFILES}
+    assert len(told) == len(PROFILES)
 
 
 def test_what_to_do_for_a_capability_is_one_command() -> None:
