@@ -439,6 +439,7 @@ def a_real_journal(home: Path, name: str, entries: bytes, root: Path) -> None:
         pytest.skip(f"systemd-journal-remote does not run here: {done.stderr[-200:]!r}")
 
 
+@pytest.mark.slow
 def test_the_real_program_reads_a_real_journal_by_its_cursor(
     host: Host, pytestconfig: pytest.Config
 ) -> None:

@@ -5,9 +5,10 @@ import gzip
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from agent.hostroot import HostRoot
 from agent.sense.sensors.logfile import Line
 from agent.sense.sensors.tail import LINGER_NS, Tail
+from tests.debian import extracted, libraries
 from tests.fakes.disk import FailingDisk
 
 HISTORY_BYTES = 1 << 20
@@ -635,6 +637,96 @@ def test_a_log_we_may_not_read_is_a_problem_in_its_own_words(tmp_path: Path) -> 
 
     assert refused == "/log: permission denied"
     assert numbers([line.text.decode() for line in lines]) == [0, 1, 2]
+
+
+ROTATE = """
+{log} {{
+    size 1
+    rotate 20
+    {how}
+    missingok
+    su root root
+}}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("how", "every"),
+    [
+        ("create", 9),
+        ("nocreate", 9),
+        ("compress\ndelaycompress", 9),
+        ("create\ndateext\ndateformat -%Y%m%d-%s", 45),  # no two within a second
+    ],
+)
+def test_the_real_logrotate_loses_and_repeats_nothing_by_rename(
+    log: Log, pytestconfig: pytest.Config, how: str, every: int
+) -> None:
+    rotate = a_logrotate(log, pytestconfig, how)
+    log.path.touch()
+    log.start()
+    told: list[str] = []
+    for at in range(0, 90, 3):
+        with log.path.open("a", encoding="ascii") as writer:
+            writer.write(numbered(at, at + 2))
+            writer.flush()
+            if at % 4 == 0:
+                told += log.rest()
+            if at % every == 0:
+                time.sleep(1.1 if "dateext" in how else 0)
+                rotate()
+            writer.write(numbered(at + 2, at + 3))  # it is told to reopen after this
+        if at % 30 == 0:
+            log.start(log.tail.cursor())
+
+    assert sorted(numbers(told + log.rest())) == list(range(90))
+    assert log.gaps == []
+
+
+@pytest.mark.slow
+def test_the_real_logrotate_truncating_a_copy_loses_nothing_unsaid(
+    log: Log, pytestconfig: pytest.Config
+) -> None:
+    rotate = a_logrotate(log, pytestconfig, "copytruncate")
+    log.start()
+    told: list[str] = []
+    for at in range(0, 60, 3):
+        log.append(numbered(at, at + 3))
+        if at % 2 == 0:
+            told += log.take(2)
+        if at % 9 == 0:
+            rotate()
+
+    assert sorted(numbers(told + log.rest())) == list(range(60))
+    assert log.gaps
+
+
+def a_logrotate(log: Log, pytestconfig: pytest.Config, how: str) -> Callable[[], None]:
+    """Return what rotates the log once, as cron would."""
+    cache = pytestconfig.cache
+    assert cache is not None
+    root = extracted(cache.mkdir("debian"), "logrotate", "libpopt0")
+    home = log.root.parent / f"{log.root.name}-rotate"
+    home.mkdir()
+    (home / "conf").write_text(
+        ROTATE.format(log=log.path, how=how.replace("\n", "\n    ")), "ascii"
+    )
+    (home / "conf").chmod(0o644)
+    program = next(root.rglob("sbin/logrotate"))
+
+    def rotate() -> None:
+        done = subprocess.run(
+            [program, "--force", "--state", home / "state", home / "conf"],
+            env=libraries(root),
+            capture_output=True,
+            check=False,
+            timeout=20,
+        )
+        if done.returncode != 0:
+            pytest.skip(f"logrotate does not run here: {done.stderr[-200:]!r}")
+
+    return rotate
 
 
 WHOLE = re.compile(
