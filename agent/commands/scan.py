@@ -15,8 +15,8 @@ from agent.config import AgentSettings
 from agent.layout import owners
 from agent.sense import wiring
 from agent.sense.contentstore import NO_INDICATORS
-from agent.sense.match import indicators, logins, persistence
 from agent.sense.match.context import MatchContext
+from agent.sense.match.judge import judge
 from agent.sense.redact import Redactor
 from proto.content.index import IndicatorIndex
 from proto.model import CheckState, Finding, Observation
@@ -78,11 +78,7 @@ def _judged(sighting: object, context: MatchContext) -> tuple[Finding, ...]:
         return () if _is_quiet(sighting) else (sighting,)
     if not isinstance(sighting, Observation):
         return ()
-    return (
-        *indicators.judge(sighting, context),
-        *logins.judge(sighting, context.tenant, context.host),
-        *persistence.judge(sighting, context.tenant, context.host),
-    )
+    return judge(sighting, context)
 
 
 def _is_quiet(finding: Finding) -> bool:

@@ -19,8 +19,8 @@ from agent.sense.budget import Budget, OwnMeter
 from agent.sense.content import Content, ContentPorts
 from agent.sense.door import Door
 from agent.sense.floods import Floods
-from agent.sense.match import indicators, logins, packaged, persistence
 from agent.sense.match.context import MatchContext
+from agent.sense.match.judge import judge
 from agent.sense.outbox import Outbox
 from agent.sense.ports import Sensor
 from agent.sense.posture.engine import PostureSensor
@@ -163,20 +163,11 @@ def judges(identity: PeerIdentity, content: Content, clock: Clock) -> tuple[Judg
     """Return what turns observations into findings."""
     tenant, host = identity.tenant.bytes, identity.agent.bytes
 
-    def by_indicator(observation: Observation) -> tuple[Finding, ...]:
+    def by_all(observation: Observation) -> tuple[Finding, ...]:
         context = MatchContext(tenant, host, content.index, content.stamp(), clock.wall_ns())
-        return indicators.judge(observation, context)
+        return judge(observation, context)
 
-    def by_login(observation: Observation) -> tuple[Finding, ...]:
-        return logins.judge(observation, tenant, host)
-
-    def by_package(observation: Observation) -> tuple[Finding, ...]:
-        return packaged.judge(observation, tenant, host)
-
-    def by_persistence(observation: Observation) -> tuple[Finding, ...]:
-        return persistence.judge(observation, tenant, host)
-
-    return by_indicator, by_login, by_package, by_persistence
+    return (by_all,)
 
 
 def read_trust(directory: Path) -> Trust:

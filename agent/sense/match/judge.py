@@ -1,0 +1,16 @@
+"""Everything that judges an observation, in one call; pure."""
+
+from agent.sense.match import indicators, logins, packaged, persistence
+from agent.sense.match.context import MatchContext
+from proto.model import Finding, Observation
+
+
+def judge(observation: Observation, context: MatchContext) -> tuple[Finding, ...]:
+    """Return what an observation gives reason to tell."""
+    tenant, host = context.tenant, context.host
+    return (
+        *indicators.judge(observation, context),
+        *logins.judge(observation, tenant, host),
+        *packaged.judge(observation, tenant, host),
+        *persistence.judge(observation, tenant, host),
+    )
