@@ -11,6 +11,7 @@ from msgspec import Struct, structs
 
 from agent.sense.match import indicators, logins, packaged
 from agent.sense.match.context import MatchContext
+from agent.sense.match.judge import judge
 from proto.content.errors import BadValue
 from proto.content.index import IndicatorIndex, IndicatorRow
 from proto.content.kinds import IndicatorKind
@@ -86,7 +87,7 @@ def explain(observation: Observation, context: MatchContext) -> list[Reason]:
         ContentDamaged: the mapped index changed under us.
     """
     noting = _NotingIndex(context.index)
-    found = list(indicators.judge(observation, structs.replace(context, index=noting)))
+    found = judge(observation, structs.replace(context, index=noting))
     reasons = [*_gaps(observation)]
     for asked in noting.asked:
         reasons += _lookup(asked, context)
@@ -95,8 +96,6 @@ def explain(observation: Observation, context: MatchContext) -> list[Reason]:
         reasons.append(Reason(INDICATORS, observation.kind.value, "", "no rule", why))
     reasons += _login(observation)
     reasons += _packaged(observation)
-    found += logins.judge(observation, context.tenant, context.host)
-    found += packaged.judge(observation, context.tenant, context.host)
     return [*reasons, *(_finding(finding) for finding in found)]
 
 

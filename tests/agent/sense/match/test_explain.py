@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from msgspec import UNSET, structs
 
-from agent.sense.match import indicators, logins, packaged
+from agent.sense.match import packaged
 from agent.sense.match.context import MatchContext
 from agent.sense.match.explain import Reason, explain, explain_value
+from agent.sense.match.judge import judge
 from proto import model
 from proto.content.index import MappedIndex
 from proto.content.kinds import IndicatorKind
@@ -106,11 +107,7 @@ def test_a_file_unlike_its_package_says_whether_it_is_a_program() -> None:
 @given(values_of(model.Observation))
 def test_the_findings_told_are_those_the_judges_make(observation: object) -> None:
     assert isinstance(observation, model.Observation)
-    made = [
-        *indicators.judge(observation, CONTEXT),
-        *logins.judge(observation, bytes(16), bytes(16)),
-        *packaged.judge(observation, bytes(16), bytes(16)),
-    ]
+    made = judge(observation, CONTEXT)
 
     reasons = explain(observation, CONTEXT)
 
