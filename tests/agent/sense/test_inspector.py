@@ -286,7 +286,7 @@ def test_no_more_waits_than_there_is_room_for(asking: Callable[..., Inspector], 
     inspector.stop()
 
     assert failed.value.reason is FailReason.BUSY
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_what_is_cancelled_is_not_told_of(asking: Callable[..., Inspector], log: int) -> None:

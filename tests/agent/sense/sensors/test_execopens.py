@@ -331,5 +331,5 @@ def test_no_descriptor_stays_open(host: AnExec) -> None:
     host.queue.clear()
     host.opens.close()
 
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
     assert host.events.is_closed

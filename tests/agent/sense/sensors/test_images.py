@@ -84,7 +84,7 @@ def test_what_is_no_file_is_not_held(tmp_path: Path, name: str) -> None:
     with proc.process(os.getpid()) as entry, pytest.raises(OSError, match=r"No such|Invalid"):
         Images().open_beneath(entry, os.fsencode(tmp_path / name))
 
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
     proc.close()
 
 

@@ -119,7 +119,7 @@ def test_a_stop_in_the_middle_leaves_nothing_open(
     unpacker.stop()
     unpacker.stop()
 
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
     assert log.got == []
     assert list(unpacker.descriptors()) == []
 

@@ -772,7 +772,7 @@ def test_stopping_twice_or_unstarted_is_harmless() -> None:
     sensor.stop()
     sensor.stop()
 
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 # ------------------------------------------------------------------------------ a copied /proc
