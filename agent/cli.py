@@ -95,7 +95,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 # What a daemon's libraries look for and do as well without, megabytes each: type hints for Pythons
 # older than ours; asyncio's TLS, where gRPC brings its own; a second OpenSSL for a few digests.
 DONE_WITHOUT: dict[str, tuple[str, ...]] = {
-    "sense": ("typing_extensions",),
+    "sense": ("typing_extensions", "ssl", "_ssl", "_hashlib"),
     "ship": ("ssl", "_ssl", "_hashlib"),
     "inspect": ("typing_extensions", "ssl", "_ssl", "_hashlib"),
 }

@@ -7,7 +7,6 @@ every start can verify what it maps. Only `sense` can write here; what the child
 """
 
 import contextlib
-import hashlib
 import mmap
 import os
 import stat
@@ -19,6 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.sense.tufframes import CACHE, CANDIDATE, INCOMING, Chain, ChainFacts
+from certs.digests import Sha256
 from proto.content.errors import ContentError, ContentRefused, RefuseReason
 from proto.content.index import MappedIndex
 from proto.content.layout import DIGEST_BYTES, SALT_BYTES, Release, pack_layout
@@ -73,7 +73,7 @@ class BundleCheck:
 
     def __init__(self, path: Path, facts: ChainFacts) -> None:
         self._facts = facts
-        self._digest = hashlib.sha256()
+        self._digest = Sha256()
         self._offset = 0
         try:
             self.fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

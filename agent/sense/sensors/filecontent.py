@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from agent.hostroot import READ_FLAGS, HostFileError, HostFileMissing, HostFileNotRegular, HostRoot
 from agent.sense.sensors.filerows import YOUNG_NS, row_of, type_caveat
+from certs.digests import Sha256
 from runtime.clock import Clock
 
 SLICE_BYTES: Final = 256 * 1024
@@ -92,7 +93,7 @@ class ContentReader:
         """Hash an open file in slices; what moved under our hands is not given a hash."""
         began = os.fstat(fd)
         unsure = abs(self._clock.wall_ns() - began.st_ctime_ns) < YOUNG_NS
-        sha256 = hashlib.sha256()
+        sha256 = Sha256()
         md5 = hashlib.md5(usedforsecurity=False) if with_md5 else None
         left = self._hash_bytes_max
         # No more is asked for than there is, and one: large buffers for small files are dear.

@@ -4,7 +4,6 @@ A file younger than two seconds is hashed and not remembered: it could change ag
 of its file system's clock and look the same.
 """
 
-import hashlib
 import os
 import stat
 from typing import Final
@@ -14,6 +13,7 @@ from msgspec import UNSET, Struct, UnsetType
 from agent.hostroot import reopened
 from agent.sense.sensors.images import Image, ImageKey, key_of
 from agent.syscalls import facts_of
+from certs.digests import Sha256
 from runtime.clock import NS_PER_S, Clock
 
 SLICE_BYTES: Final = 1 << 18
@@ -118,7 +118,7 @@ class _Job:
     def __init__(self, image: Image) -> None:
         self.image = image
         self.fd = image.fd if image.is_readable else reopened(image.fd)
-        self._sum = hashlib.sha256()
+        self._sum = Sha256()
         self._read = 0
 
     def step(self, buffer: memoryview, size_bytes_max: int) -> bytes | None:

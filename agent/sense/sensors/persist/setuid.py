@@ -5,7 +5,6 @@ slices, never into another mount, and reads the attribute of what can be execute
 capabilities(7), execve(2).
 """
 
-import hashlib
 import os
 import stat
 from collections.abc import Generator, Iterator
@@ -24,6 +23,7 @@ from agent.sense.sensors.persist.filecaps import (
 from agent.sense.sensors.persist.items import Entry, Found, plain
 from agent.sense.sensors.persist.look import Look
 from agent.sense.sensors.persist.places import Places, below
+from certs.digests import Sha256
 from proto.model import User
 
 HASH_BYTES_MAX: Final = 64 << 20
@@ -150,7 +150,7 @@ def _sha256(directory: int, name: str) -> Generator[None, None, bytes | None]:
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return None
-        digest = hashlib.sha256()
+        digest = Sha256()
         left = HASH_BYTES_MAX
         while data := os.read(fd, SLICE_BYTES):
             digest.update(data)
