@@ -259,7 +259,7 @@ def test_reading_leaves_no_descriptor_open(host: HostRoot, tree: Path) -> None:
         with pytest.raises(HostFileError):
             host.read_bytes(path, 64)
 
-    assert _open_descriptors() == before
+    assert _open_descriptors() <= before
 
 
 def test_access_times_stay_as_they_are_for_the_owner(host: HostRoot, tree: Path) -> None:

@@ -67,7 +67,9 @@ ENDS = st.tuples(st.binary(min_size=16, max_size=16), st.integers(0, 65535))
 
 @given(local=ENDS, remote=ENDS, state=st.integers(0, 255))
 def test_any_ends_make_a_row_with_addresses(local: End, remote: End, state: int) -> None:
-    endpoint = row_of("tcp6", state, local, remote, (0, 1)).endpoint
+    row = row_of("tcp6", state, local, remote, (0, 1))
 
-    for address in (endpoint.local_address, endpoint.remote_address):
-        ipaddress.ip_address(str(address))  # raises for what is none
+    assert (row.endpoint.remote_address is None) == row.is_listening
+    for address in (row.endpoint.local_address, row.endpoint.remote_address):
+        if address is not None:
+            ipaddress.ip_address(str(address))  # raises for what is none
