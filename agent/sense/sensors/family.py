@@ -18,6 +18,8 @@ ANCESTORS_MAX: Final = 8
 ANCESTOR_ARGV_CHARS_MAX: Final = 2048
 ANCESTOR_PATH_CHARS_MAX: Final = 1024
 CAVEATS_MAX: Final = 16
+# So many that came since the last pruning are a reason for another.
+GROWTH_MAX: Final = 1024
 
 FORKED: Final = "image of its parent"
 
@@ -32,9 +34,15 @@ class Family:
         self._known: dict[int, Process] = {}
         self._births: dict[int, Birth] = {}
         self._absent: set[int] = set()
+        self._crowded_at = GROWTH_MAX
 
     def __len__(self) -> int:
         return len(self._known) + len(self._births)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether many have come since the last pruning."""
+        return len(self) > self._crowded_at
 
     def born(self, pid: int, birth: Birth) -> None:
         """Remember a fork; what had this number before is over."""
@@ -81,6 +89,7 @@ class Family:
             self._known.pop(pid, None)
             self._births.pop(pid, None)
         self._absent = absent - self._absent
+        self._crowded_at = len(self) + GROWTH_MAX
 
     def _start(self, pid: int) -> int:
         birth, known = self._births.get(pid), self._known.get(pid)

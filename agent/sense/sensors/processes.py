@@ -47,6 +47,7 @@ NAME: Final = "processes"
 TOLD_MAX: Final = POLL_SIGHTINGS_MAX - KINDS_MAX
 EVENTS_PER_TURN: Final = 128
 GAP_SCANS_EVERY_S: Final = 2
+PRUNE_EVERY_S: Final = 10
 EASED_INTERVALS: Final = 4
 STARVED_RETRY_MS: Final = 200
 
@@ -175,6 +176,7 @@ class ProcessSensor:
         self._retry_at = 0
         self._scan_at = 0
         self._scan_not_before = 0
+        self._prune_at = 0
         self._last_success = 0
         self.known = Known()
 
@@ -227,6 +229,7 @@ class ProcessSensor:
             return told
         self._follow_mounts(view)
         self._begin_scan(view)
+        self._forget_dead(view)
         while len(told) < TOLD_MAX:
             heard = self._listen(view)
             self._tell(view, queue, told)
@@ -275,6 +278,11 @@ class ProcessSensor:
             self._view.sources.close()
             self._view.reader.close()
             self._view = None
+
+    @property
+    def remembered(self) -> int:
+        """How many processes are remembered for ancestry, those that ended included."""
+        return len(self._family)
 
     def ease(self, level: Ease) -> None:
         """Look over the processes less often, then hash nothing new, then read events alone."""
@@ -415,6 +423,13 @@ class ProcessSensor:
             self._scan_not_before = now + GAP_SCANS_EVERY_S * NS_PER_S
         view.reader.images.forget_mounts()
         view.scan.begin(self._settings.processes_max, now)
+
+    def _forget_dead(self, view: _View) -> None:
+        """Where many processes come and go, do not keep the dead until the next pass."""
+        now = self._clock.boot_ns()
+        if now >= self._prune_at and self._family.is_crowded and not view.scan.is_running:
+            self._prune_at = now + PRUNE_EVERY_S * NS_PER_S
+            self._family.prune(view.reader.proc.pids(), now)
 
     def _look(self, view: _View) -> None:
         """Look at one process of the pass."""

@@ -5,7 +5,13 @@ from msgspec import UNSET
 
 from agent.hostroot import HostRoot
 from agent.hosttext import CUT
-from agent.sense.sensors.family import ANCESTOR_PATH_CHARS_MAX, ANCESTORS_MAX, FORKED, Family
+from agent.sense.sensors.family import (
+    ANCESTOR_PATH_CHARS_MAX,
+    ANCESTORS_MAX,
+    FORKED,
+    GROWTH_MAX,
+    Family,
+)
 from agent.sense.sensors.identity import Birth, ProcessReader
 from agent.sense.sensors.procfs import NS_PER_TICK
 from proto.model import Process
@@ -252,3 +258,17 @@ def test_a_parent_read_once_is_remembered(tmp_path: Path) -> None:
     (here / "stat").unlink()
 
     assert ancestors(family, child, reader) == [7]
+
+
+def test_a_crowd_is_noticed_and_over_once_it_was_pruned() -> None:
+    family = Family(4 * GROWTH_MAX)
+    crowded = []
+    for pid in range(1, GROWTH_MAX + 2):
+        family.born(pid, Birth(ppid=1, start=pid))
+        crowded.append(family.is_crowded)
+
+    family.prune([], LATER)
+    family.prune([], LATER)
+
+    assert crowded == [False] * GROWTH_MAX + [True]
+    assert (len(family), family.is_crowded) == (0, False)

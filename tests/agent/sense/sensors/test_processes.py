@@ -845,3 +845,42 @@ def test_a_snapshot_lists_what_is_there(tmp_path: Path) -> None:
     assert listed[1200].container == "4f" * 32
     assert listed[2].caveats == (identity.KERNEL_THREAD,)
     assert len(listed) == 10
+
+
+class Ahead:
+    """The real clocks, and time that passed meanwhile."""
+
+    def __init__(self) -> None:
+        self.ahead = 0
+
+    def wall_ns(self) -> int:
+        return CLOCK.wall_ns() + self.ahead
+
+    def monotonic_ns(self) -> int:
+        return CLOCK.monotonic_ns() + self.ahead
+
+    def boot_ns(self) -> int:
+        return CLOCK.boot_ns() + self.ahead
+
+
+def test_the_dead_of_a_busy_minute_are_forgotten_before_the_next_pass() -> None:
+    clock = Ahead()
+    settings = ProcessSettings(audit_records=False, fanotify=False, reconcile_interval_s=3600)
+    sensor = ProcessSensor(settings, HostRoot(), clock)
+    sensor.start(b"")
+    drain(sensor, clock)
+    if sensor.health().rung == "poll":
+        pytest.skip("no events of processes here")
+    loop = "i=0; while [ $i -lt 600 ]; do (:); i=$((i+1)); done"
+    remembered = []
+    for _ in range(6):
+        with subprocess.Popen(["/bin/sh", "-c", loop]) as shell:
+            while shell.poll() is None:
+                wait(sensor.descriptors(), 0.05)
+                drain(sensor, clock)
+        clock.ahead += 11 * NS_PER_S
+        drain(sensor, clock)
+        remembered.append(sensor.remembered)
+    sensor.stop()
+
+    assert remembered[-1] < 600 * 5
