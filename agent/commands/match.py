@@ -54,5 +54,9 @@ def _matches(
     index: MappedIndex, kind: IndicatorKind, values: list[str]
 ) -> Iterator[Mapping[str, object]]:
     for value in values:
-        for found in index.lookup(kind, value):
-            yield {"rule_id": f"indicator.{kind.value}", "event": value, "fields": plain(found)}
+        for found in index.matches(kind, value):
+            yield {
+                "rule_id": f"indicator.{found.kind.value}",
+                "event": value,
+                "fields": plain(found),
+            }

@@ -17,7 +17,7 @@ from collector.feeds.warninglists import WarningLists
 from proto.content.build import IndexBuilder
 from proto.content.errors import BadValue
 from proto.content.index import MappedIndex
-from proto.content.kinds import KINDS, Shape
+from proto.content.kinds import KINDS, IndicatorKind, Shape
 from proto.content.layout import FORMAT, SALT_BYTES, Release
 from proto.content.normalise import network, normalise
 from proto.content.records import NS_PER_HOUR, Provenance
@@ -170,11 +170,14 @@ class _FeedRun:
                 return "dropped"
             self._builder.add_network(found, self._provenance(row, expires, warning))
         else:
-            value = normalise(row.kind, row.value)
-            warning = "" if ignores else self._lists.of_text(row.kind, value)
+            kind = row.kind
+            if kind is IndicatorKind.DOMAIN and not self._settings.subdomains:
+                kind = IndicatorKind.HOSTNAME
+            value = normalise(kind, row.value)
+            warning = "" if ignores else self._lists.of_text(kind, value)
             if self._is_dropped(warning):
                 return "dropped"
-            self._builder.add(row.kind, value, self._provenance(row, expires, warning))
+            self._builder.add(kind, value, self._provenance(row, expires, warning))
         return "accepted"
 
     def _is_dropped(self, warning: str) -> bool:

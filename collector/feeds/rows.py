@@ -11,7 +11,7 @@ from msgspec import Struct
 from collector.feeds.settings import FeedKind
 from proto.content.errors import BadValue, shown
 from proto.content.kinds import IndicatorKind
-from proto.content.normalise import address_kind
+from proto.content.normalise import address_kind, likely_kind
 from proto.model import Tlp
 
 NS_PER_S: Final = 10**9
@@ -32,8 +32,23 @@ _ALIASES: Final[Mapping[str, FeedKind]] = MappingProxyType(
         "sha256_hash": FeedKind.SHA256,
         "filename": FeedKind.FILE_NAME,
         "process-name": FeedKind.PROCESS_NAME,
+        "ip-src|port": FeedKind.IP_PORT,
+        "md5_hash": FeedKind.MD5,
+        "sha1_hash": FeedKind.SHA1,
+        "filehash-md5": FeedKind.MD5,
+        "filehash-sha1": FeedKind.SHA1,
+        "filehash-sha256": FeedKind.SHA256,
+        "domain-name": FeedKind.DOMAIN,
+        "uri": FeedKind.URL,
+        "link": FeedKind.URL,
+        "email-src": FeedKind.EMAIL,
+        "email-dst": FeedKind.EMAIL,
+        "filepath": FeedKind.FILE_PATH,
+        "ja3-fingerprint-md5": FeedKind.JA3,
+        "ja4-plus": FeedKind.JA4,
     }
 )
+_TOLD_BY_SHAPE: Final = frozenset({FeedKind.HOST, FeedKind.ANY})
 _TLPS: Final[Mapping[str, Tlp]] = MappingProxyType(
     {tlp.value: tlp for tlp in Tlp if tlp is not Tlp.UNSPECIFIED} | {"white": Tlp.CLEAR}
 )
@@ -83,8 +98,12 @@ def read_kind(text: str) -> FeedKind:
 
 
 def kind_of(kind: FeedKind, value: str) -> IndicatorKind:
-    """Return the kind of one value: its own shape decides where the feed says only address."""
-    return address_kind(value) if kind is FeedKind.ADDRESS else IndicatorKind(kind.value)
+    """Return the kind of one value: its own shape decides where the feed does not say."""
+    if kind is FeedKind.ADDRESS:
+        return address_kind(value)
+    if kind in _TOLD_BY_SHAPE:
+        return likely_kind(value)
+    return IndicatorKind(kind.value)
 
 
 def read_confidence(text: str) -> int:

@@ -11,7 +11,11 @@ Days = Annotated[int, Meta(ge=1, le=3650)]
 
 
 class FeedKind(enum.StrEnum):
-    """What a feed's values are; ``address`` tells address, network and endpoint by their shape."""
+    """What a feed's values are.
+
+    ``address`` tells address, network and endpoint by their shape, ``host`` a domain from those,
+    and ``any`` each of these, digests and URLs too.
+    """
 
     SHA256 = "sha256"
     IPV4 = "ipv4"
@@ -20,7 +24,20 @@ class FeedKind(enum.StrEnum):
     IP_PORT = "ip_port"
     FILE_NAME = "file_name"
     PROCESS_NAME = "process_name"
+    MD5 = "md5"
+    SHA1 = "sha1"
+    DOMAIN = "domain"
+    HOSTNAME = "hostname"
+    URL = "url"
+    URL_PREFIX = "url_prefix"
+    FILE_PATH = "file_path"
+    EMAIL = "email"
+    JA3 = "ja3"
+    JA4 = "ja4"
+    MUTEX = "mutex"
     ADDRESS = "address"
+    HOST = "host"
+    ANY = "any"
 
 
 class FeedFormat(enum.Enum):
@@ -61,6 +78,8 @@ class FeedSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     # Counted from the time of the list's file; 0 means that its indicators never expire.
     ttl_days: Annotated[int, Meta(ge=0, le=3650)] = 30
     warninglists: WarningPolicy = WarningPolicy.DROP
+    # Whether a listed domain stands for all names below it too; otherwise only for itself.
+    subdomains: bool = True
     # Counted lists: rows below this are left out; each list that names a value adds so much
     # confidence.
     count_min: Annotated[int, Meta(ge=1, le=1000)] = 1

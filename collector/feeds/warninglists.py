@@ -1,12 +1,14 @@
 """Lists of harmless values, in the form of the MISP warninglists, and what each says of a value.
 
 A list speaks only of the kinds its ``matching_attributes`` name. Five types: ``cidr`` (networks
-around an address), ``string`` (the whole value), ``hostname`` (the value or a domain above it),
-``substring`` and ``regex``. Case makes no difference. A regular expression is used only where its
-time is bounded (`safe_pattern`); one that is not is counted and named, never quietly left out.
+around an address), ``string`` (the whole value), ``hostname`` (the value or a domain above it; of a
+URL, its host), ``substring`` and ``regex``. Case makes no difference. A regular expression is used
+only where its time is bounded (`safe_pattern`); one that is not is counted and named, never quietly
+left out.
 
 All cidr lists together are one set of sorted ranges: a value costs one bisection, however many
-lists there are.
+lists there are. Substrings are found by their first characters, so that a value costs its length
+and not the number of entries.
 """
 
 import re
@@ -24,6 +26,7 @@ from proto.content.addresses import Network, read_network
 from proto.content.errors import BadValue, shown
 from proto.content.kinds import KINDS, IndicatorKind, Shape
 from proto.content.ranges import RangesV4, RangesV6, SetPool, SetTable, pack_v4, pack_v6, split
+from proto.content.urls import parse_url
 
 LIST_BYTES_MAX: Final = 256 * 1024**2
 BAD_ENTRIES_SHOWN_MAX: Final = 5
@@ -34,10 +37,26 @@ _REPEATED_GROUP: Final = re.compile(r"\)(?:[*+]|\{)")
 _REFERENCE: Final = re.compile(r"\\[1-9]|\(\?P=|\(\?\(")
 _UNBOUNDED_MAX: Final = 2
 
+# Shorter substrings are compared one by one: there cannot be many.
+_GRAM_CHARS: Final = 3
+_URLS: Final = frozenset({IndicatorKind.URL, IndicatorKind.URL_PREFIX})
+_NAME_ATTRIBUTES: Final = frozenset({"domain", "hostname", "domain|ip"})
+_URL_ATTRIBUTES: Final = frozenset({"url", "uri", "link"})
 _ADDRESSES: Final = frozenset({"ip-src", "ip-dst", "ip-src|port", "ip-dst|port"})
 _ATTRIBUTES: Final[Mapping[IndicatorKind, frozenset[str]]] = MappingProxyType(
     {
         IndicatorKind.SHA256: frozenset({"sha256", "filename|sha256"}),
+        IndicatorKind.SHA1: frozenset({"sha1", "filename|sha1"}),
+        IndicatorKind.MD5: frozenset({"md5", "filename|md5"}),
+        IndicatorKind.DOMAIN: _NAME_ATTRIBUTES,
+        IndicatorKind.HOSTNAME: _NAME_ATTRIBUTES,
+        IndicatorKind.URL: _URL_ATTRIBUTES,
+        IndicatorKind.URL_PREFIX: _URL_ATTRIBUTES,
+        IndicatorKind.FILE_PATH: frozenset({"filepath", "filename"}),
+        IndicatorKind.EMAIL: frozenset({"email", "email-src", "email-dst"}),
+        IndicatorKind.JA3: frozenset({"ja3-fingerprint-md5"}),
+        IndicatorKind.JA4: frozenset({"ja4-plus"}),
+        IndicatorKind.MUTEX: frozenset({"mutex"}),
         IndicatorKind.FILE_NAME: frozenset({"filename"}),
         IndicatorKind.PROCESS_NAME: frozenset({"process-name", "filename"}),
         **{kind: _ADDRESSES for kind, spec in KINDS.items() if spec.shape is Shape.ADDRESS},
@@ -129,7 +148,7 @@ class WarningLists:
         self._v4, self._v6, self._sets = _ranges(lists)
         self._texts: dict[IndicatorKind, dict[str, int]] = {}
         self._hosts: dict[IndicatorKind, dict[str, int]] = {}
-        self._parts: dict[IndicatorKind, list[tuple[str, int]]] = {}
+        self._parts: dict[IndicatorKind, dict[str, list[tuple[str, int]]]] = {}
         self._patterns: dict[IndicatorKind, list[tuple[re.Pattern[str], int]]] = {}
         for number, found in enumerate(lists):
             self._index(number, found)
@@ -160,11 +179,14 @@ class WarningLists:
         texts = self._texts.get(kind, {})
         found = [texts[text]] if text in texts else []
         if hosts := self._hosts.get(kind):
-            labels = text.rstrip(".").split(".")
+            labels = _host(kind, text).rstrip(".").split(".")
             names = (".".join(labels[start:]) for start in range(len(labels)))
             found += [hosts[name] for name in names if name in hosts]
-        found += [number for part, number in self._parts.get(kind, ()) if part in text]
         cut = text[:_VALUE_CHARS_MAX]
+        if parts := self._parts.get(kind):
+            grams = {cut[at : at + _GRAM_CHARS] for at in range(len(cut))} & parts.keys()
+            for gram in ("", *grams):
+                found += [number for part, number in parts.get(gram, ()) if part in cut]
         found += [number for pattern, number in self._patterns.get(kind, ()) if pattern.search(cut)]
         return found
 
@@ -179,12 +201,18 @@ class WarningLists:
                 for entry in found.entries:
                     hosts.setdefault(entry.lower().strip("."), number)
             elif found.type == "substring":
-                parts = self._parts.setdefault(kind, [])
-                parts += [(entry.lower(), number) for entry in found.entries]
+                parts = self._parts.setdefault(kind, {})
+                for part in map(str.lower, found.entries):
+                    gram = part[:_GRAM_CHARS] if len(part) >= _GRAM_CHARS else ""
+                    parts.setdefault(gram, []).append((part, number))
             elif found.type == "regex":
                 patterns = self._patterns.setdefault(kind, [])
                 compiled = (safe_pattern(entry) for entry in found.entries)
                 patterns += [(pattern, number) for pattern in compiled if pattern]
+
+
+def _host(kind: IndicatorKind, text: str) -> str:
+    return parse_url(text).host if kind in _URLS else text
 
 
 def _usable(kind: str, entry: str) -> bool:

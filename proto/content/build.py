@@ -4,11 +4,13 @@ from typing import Final
 
 from proto.content.addresses import Network
 from proto.content.errors import ContentTooLarge
-from proto.content.exact import digest_fingerprint, pack_exact, text_fingerprint
+from proto.content.exact import FINGERPRINT_BYTES, ExactPool, keyed, text_bytes, text_hash
+from proto.content.filters import FilterPool
 from proto.content.kinds import KINDS, IndicatorKind, Shape
 from proto.content.layout import (
     DIGEST_BYTES,
     EXACT,
+    FILTER,
     RANGES_V4,
     RANGES_V6,
     RECORDS,
@@ -19,7 +21,7 @@ from proto.content.layout import (
     Section,
     pack_layout,
 )
-from proto.content.normalise import network, normalise, sha256_bytes
+from proto.content.normalise import digest_bytes, network, normalise
 from proto.content.ranges import SetPool, pack_v4, pack_v6, split
 from proto.content.records import Provenance, RecordPool
 
@@ -41,8 +43,12 @@ class IndexBuilder:
             raise ValueError("a release has a salt of 16 bytes and a source digest of 32")
         self._release = release
         self._records = RecordPool()
-        self._exact: dict[int, list[int]] = {}
+        self._keyed = keyed(release.salt)
+        self._exact: dict[int, ExactPool] = {}
+        self._filters: dict[int, FilterPool] = {}
         self._networks: dict[int, set[tuple[Network, int]]] = {4: set(), 6: set()}
+        # Rows of one feed come one after another and mostly lead to one record.
+        self._last: tuple[Provenance | None, int] = (None, 0)
 
     def add(self, kind: IndicatorKind, value: str, provenance: Provenance) -> None:
         """Add one indicator; the same twice counts once.
@@ -55,15 +61,19 @@ class IndexBuilder:
             self.add_network(network(kind, value), provenance)
             return
         if spec.shape is Shape.DIGEST:
-            key, confirmation = digest_fingerprint(sha256_bytes(value))
+            fingerprint = digest_bytes(spec, value)[:FINGERPRINT_BYTES]
         else:
-            key, confirmation = text_fingerprint(normalise(kind, value), self._release.salt)
-        record = self._records.id_of(provenance)
-        self._exact.setdefault(spec.code, []).append(key << 64 | confirmation << 32 | record)
+            data = text_bytes(normalise(kind, value))
+            fingerprint = text_hash(data, self._keyed)
+            self._filter(spec.code).add(data)
+        pool = self._exact.get(spec.code)
+        if pool is None:
+            pool = self._exact[spec.code] = ExactPool()
+        pool.add(fingerprint, self._record(provenance))
 
     def add_network(self, found: Network, provenance: Provenance) -> None:
         """Add one indicator of an address kind, already read."""
-        self._networks[found.version].add((found, self._records.id_of(provenance)))
+        self._networks[found.version].add((found, self._record(provenance)))
 
     def finish(self) -> bytes:
         """Return the file.
@@ -71,8 +81,8 @@ class IndexBuilder:
         Raises:
             ContentTooLarge: a limit of the format would be passed.
         """
-        sections = [self._exact_section(code) for code in sorted(self._exact)]
-        count = sum(section.count for section in sections)
+        sections = [part for code in sorted(self._exact) for part in self._exact_sections(code)]
+        count = sum(section.count for section in sections if section.type == EXACT)
         count += sum(map(len, self._networks.values()))
         if count > INDICATORS_MAX:
             raise ContentTooLarge(f"an index holds at most {INDICATORS_MAX} indicators")
@@ -87,10 +97,26 @@ class IndexBuilder:
         ]
         return pack_layout(self._release, count, sections)
 
-    def _exact_section(self, code: int) -> Section:
-        entries = sorted(set(self._exact[code]))
-        data, bits = pack_exact(entries)
-        return Section(EXACT, code, len(entries), bits, data)
+    def _record(self, provenance: Provenance) -> int:
+        last, record = self._last
+        if provenance is not last:
+            record = self._records.id_of(provenance)
+            self._last = (provenance, record)
+        return record
+
+    def _filter(self, code: int) -> FilterPool:
+        found = self._filters.get(code)
+        if found is None:
+            found = self._filters[code] = FilterPool()
+        return found
+
+    def _exact_sections(self, code: int) -> list[Section]:
+        data, entries, bits = self._exact.pop(code).pack()
+        sections = [Section(EXACT, code, entries, bits, data)]
+        if code in self._filters:
+            data, slots = self._filters.pop(code).pack(entries)
+            sections.append(Section(FILTER, code, slots, 0, data))
+        return sections
 
 
 def _section(kind: int, packed: tuple[bytes, int]) -> Section:

@@ -24,48 +24,91 @@ RADIX_BITS_MAX: Final = 16
 ENTRIES_MAX: Final = 2**32 - 1
 _BUCKET_BITS: Final = 4
 _KEY_BITS: Final = 64
-_U32: Final = 0xFFFFFFFF
 _FINGERPRINT: Final = struct.Struct(">QI")
+_RECORD: Final = struct.Struct(">I")
+FINGERPRINT_BYTES: Final = 12
+_ENTRY_BYTES: Final = 16
 _fingerprint = _FINGERPRINT.unpack_from
 
 
 def digest_fingerprint(digest: bytes) -> tuple[int, int]:
-    """Return (key, confirmation) of a digest of 12 bytes or more."""
+    """Return (key, confirmation) of a digest, or of a text's hash, of 12 bytes or more."""
     found: tuple[int, int] = _fingerprint(digest)
     return found
 
 
+def text_bytes(text: str) -> bytes:
+    """Return the bytes of a text that are fingerprinted; what no encoding has stands too."""
+    return text.encode("utf-8", "surrogatepass")
+
+
 def text_fingerprint(text: str, salt: bytes) -> tuple[int, int]:
     """Return (key, confirmation) of a text under the file's salt."""
-    data = text.encode("utf-8", "surrogatepass")
-    found: tuple[int, int] = _fingerprint(blake2b(data, digest_size=12, key=salt).digest())
+    found: tuple[int, int] = _fingerprint(text_hash(text_bytes(text), keyed(salt)))
     return found
 
 
-def pack_exact(entries: Sequence[int]) -> tuple[bytes, int]:
-    """Return the section's bytes and its radix bits.
+def keyed(salt: bytes) -> blake2b:
+    """Return the hash that a salt begins; copied for each text, since the key costs a block."""
+    return blake2b(digest_size=FINGERPRINT_BYTES, key=salt)
 
-    Args:
-        entries: ``key << 64 | confirmation << 32 | record``, sorted, each once.
 
-    Raises:
-        ContentTooLarge: more entries than ids.
+def text_hash(data: bytes, base: blake2b) -> bytes:
+    """Return the 12 bytes of a text's fingerprint."""
+    hashed = base.copy()
+    hashed.update(data)
+    return hashed.digest()
+
+
+class ExactPool:
+    """Takes the fingerprints of one kind in any order and packs them.
+
+    They lie in 256 rows by their first byte, 16 bytes each, so that sorting is many short sorts of
+    texts of one byte a character: nothing that Python sorts goes faster.
     """
-    if len(entries) > ENTRIES_MAX:
-        raise ContentTooLarge(f"a kind holds at most {ENTRIES_MAX} indicators")
-    bits = min(RADIX_BITS_MAX, max(0, len(entries).bit_length() - _BUCKET_BITS))
-    keys = array("Q", [entry >> 64 for entry in entries])
-    shift = _KEY_BITS - bits
-    radix = array("I", [bisect_left(keys, slot << shift) for slot in range(1 << bits)])
-    radix.append(len(entries))
-    parts = [
-        radix.tobytes(),
-        bytes(-len(radix) * 4 % 8),
-        keys.tobytes(),
-        array("I", [entry >> 32 & _U32 for entry in entries]).tobytes(),
-        array("I", [entry & _U32 for entry in entries]).tobytes(),
-    ]
-    return b"".join(parts), bits
+
+    __slots__ = ("_rows",)
+
+    def __init__(self) -> None:
+        self._rows = [bytearray() for _ in range(256)]
+
+    def add(self, fingerprint: bytes, record: int) -> None:
+        """Add one entry; the same twice counts once.
+
+        Args:
+            fingerprint: 12 bytes.
+            record: what it leads to.
+        """
+        row = self._rows[fingerprint[0]]
+        row += fingerprint
+        row += _RECORD.pack(record)
+
+    def pack(self) -> tuple[bytes, int, int]:
+        """Return the section's bytes, how many entries it holds and its radix bits.
+
+        Raises:
+            ContentTooLarge: more entries than ids.
+        """
+        pairs = array("Q")
+        for row in self._rows:
+            pairs.frombytes(_sorted_entries(row))
+        pairs.byteswap()
+        count = len(pairs) // 2
+        if count > ENTRIES_MAX:
+            raise ContentTooLarge(f"a kind holds at most {ENTRIES_MAX} indicators")
+        keys, rest = pairs[0::2], array("I", pairs[1::2].tobytes())
+        bits = min(RADIX_BITS_MAX, max(0, count.bit_length() - _BUCKET_BITS))
+        shift = _KEY_BITS - bits
+        radix = array("I", [bisect_left(keys, slot << shift) for slot in range(1 << bits)])
+        radix.append(count)
+        parts = (radix, bytes(-len(radix) * 4 % 8), keys, rest[1::2], rest[0::2])
+        return b"".join(parts), count, bits
+
+
+def _sorted_entries(row: bytearray) -> bytes:
+    text = row.decode("latin-1")
+    entries = {text[at : at + _ENTRY_BYTES] for at in range(0, len(text), _ENTRY_BYTES)}
+    return "".join(sorted(entries)).encode("latin-1")
 
 
 class ExactTable:

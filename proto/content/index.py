@@ -8,27 +8,41 @@ Any bytes give a reader or `ContentError`, and a damaged file gives at worst a w
 from collections.abc import Callable, Mapping, Sequence
 from mmap import mmap
 from typing import Final, Protocol
+from zlib import crc32
 
 from msgspec import Struct
 
 from proto.content.addresses import Network, address_number, address_text, masked
+from proto.content.domains import domain, parents
 from proto.content.errors import BadValue, ContentDamaged
-from proto.content.exact import ExactTable, digest_fingerprint, text_fingerprint
+from proto.content.exact import (
+    ExactTable,
+    digest_fingerprint,
+    keyed,
+    text_bytes,
+    text_hash,
+)
+from proto.content.filters import Filter
 from proto.content.kinds import KINDS, IndicatorKind, KindSpec, Shape
 from proto.content.layout import (
     EXACT,
+    FILTER,
     RANGES_V4,
     RANGES_V6,
     RECORDS,
     SETS,
     STRINGS,
     Layout,
+    Section,
     check_sections,
     read_layout,
 )
 from proto.content.normalise import network, network_kind, normaliser
 from proto.content.ranges import ROWS_MAX, RangesV4, RangesV6, SetTable
 from proto.content.records import Provenance, RecordTable
+from proto.content.urls import parse_url
+
+_SETS_KEPT_MAX: Final = 4096
 
 
 class IndicatorRow(Struct, frozen=True, gc=False):
@@ -80,6 +94,22 @@ class IndicatorIndex(Protocol):
         """
         ...
 
+    def lookup_name(self, name: str) -> tuple[IndicatorRow, ...]:
+        """Return the host that a name is, and every domain that it lies in.
+
+        Raises:
+            ContentDamaged: the file changed under us.
+        """
+        ...
+
+    def lookup_url(self, url: str) -> tuple[IndicatorRow, ...]:
+        """Return the URL, every prefix of it, and what its host is or lies in.
+
+        Raises:
+            ContentDamaged: the file changed under us.
+        """
+        ...
+
 
 class MappedIndex:
     """An index over the bytes of a file.
@@ -95,11 +125,13 @@ class MappedIndex:
     def __init__(self, data: bytes | memoryview | mmap) -> None:
         layout = read_layout(memoryview(data))
         self._layout = layout
-        self._salt = layout.release.salt
+        self._keyed = keyed(layout.release.salt)
         self._records = _records(layout)
         self._sets = SetTable(*_section(layout, SETS))
         self._v4 = RangesV4(*_section(layout, RANGES_V4))
         self._v6 = RangesV6(*_section(layout, RANGES_V6))
+        self._sets_kept: dict[int, tuple[tuple[Provenance, int, int], ...]] = {}
+        self._texts = self._all_texts(layout)
         self._finders = self._all_finders(layout)
 
     @property
@@ -139,6 +171,18 @@ class MappedIndex:
         finder = self._finders.get(kind)
         return finder(value) if finder else ()
 
+    def matches(self, kind: IndicatorKind, value: str) -> tuple[IndicatorRow, ...]:
+        """Return what a host that meets a value of this kind would match, wider kinds included.
+
+        Raises:
+            ContentDamaged: the file changed under us.
+        """
+        if kind in {IndicatorKind.DOMAIN, IndicatorKind.HOSTNAME}:
+            return self.lookup_name(value)
+        if kind in {IndicatorKind.URL, IndicatorKind.URL_PREFIX}:
+            return self.lookup_url(value)
+        return self.lookup(kind, value)
+
     def lookup_address(self, address: str, port: int | None) -> tuple[IndicatorRow, ...]:
         """Return every address, network and endpoint that covers an address seen.
 
@@ -154,23 +198,78 @@ class MappedIndex:
             return ()
         return self._covering(version, number, found, port or 0)
 
+    def lookup_name(self, name: str) -> tuple[IndicatorRow, ...]:
+        """Return the host that a name is, and every domain that it lies in.
+
+        Raises:
+            ContentDamaged: the file changed under us.
+        """
+        if name.isascii() and ":" not in name:
+            # What is no name is in no table: only its spelling matters here.
+            name = name.lower().removesuffix(".")
+        else:
+            try:
+                name = domain(name)
+            except BadValue:
+                return ()
+        found = self._find_text(IndicatorKind.HOSTNAME, name)
+        for parent in parents(name):
+            found += self._find_text(IndicatorKind.DOMAIN, parent)
+        return found
+
+    def lookup_url(self, url: str) -> tuple[IndicatorRow, ...]:
+        """Return the URL, every prefix of it, and what its host is or lies in.
+
+        Raises:
+            ContentDamaged: the file changed under us.
+        """
+        try:
+            parts = parse_url(url)
+        except BadValue:
+            return ()
+        found = self._find_text(IndicatorKind.URL, str(parts))
+        for prefix in parts.prefixes():
+            found += self._find_text(IndicatorKind.URL_PREFIX, prefix)
+        if parts.is_address:
+            return found + self.lookup_address(parts.host, parts.service_port)
+        return found + self.lookup_name(parts.host)
+
+    def _find_text(self, kind: IndicatorKind, text: str) -> tuple[IndicatorRow, ...]:
+        finder = self._texts.get(kind)
+        return finder(text) if finder else ()
+
     def _covering(
         self, version: int, number: int, set_id: int, port: int
     ) -> tuple[IndicatorRow, ...]:
         bits = 32 if version == 4 else 128
         rows = []
-        for record, entry_port, prefix in self._sets.get(set_id, port):
+        entries = self._sets_kept.get(set_id) or self._entries(set_id, port)
+        for provenance, entry_port, prefix in entries:
+            if entry_port and entry_port != port:
+                continue
             if prefix > bits:
                 raise ContentDamaged("a network of the index has an impossible prefix length")
-            provenance = self._records.get(record)
             if prefix == bits and not entry_port:
                 # Nearly every indicator of this kind is a single address.
                 kind = IndicatorKind.IPV4 if version == 4 else IndicatorKind.IPV6
                 rows.append(IndicatorRow(kind, address_text(version, number), provenance))
-                continue
-            found = Network(version, masked(version, number, prefix), prefix, entry_port)
-            rows.append(IndicatorRow(network_kind(found), str(found), provenance))
+            else:
+                found = Network(version, masked(version, number, prefix), prefix, entry_port)
+                rows.append(IndicatorRow(network_kind(found), str(found), provenance))
         return tuple(rows)
+
+    def _entries(self, set_id: int, port: int) -> tuple[tuple[Provenance, int, int], ...]:
+        """Return what a set holds; a small one is kept, since most addresses share a few."""
+        get = self._records.get
+        entries = self._sets.get(set_id)
+        if len(entries) > ROWS_MAX:
+            entries = self._sets.get(set_id, port)
+            return tuple([(get(record), port, prefix) for record, port, prefix in entries])
+        found = tuple([(get(record), port, prefix) for record, port, prefix in entries])
+        if len(self._sets_kept) >= _SETS_KEPT_MAX:
+            self._sets_kept.clear()
+        self._sets_kept[set_id] = found
+        return found
 
     def _all_finders(
         self, layout: Layout
@@ -179,42 +278,55 @@ class MappedIndex:
         for kind, spec in KINDS.items():
             if spec.shape is Shape.ADDRESS:
                 finders[kind] = self._network_finder(kind)
-                continue
+            elif kind in self._texts:
+                finders[kind] = _normalising(kind, self._texts[kind])
+            elif (section := layout.find(EXACT, spec.code)) is not None:
+                finders[kind] = self._digest_finder(spec, _table(section))
+        return finders
+
+    def _all_texts(
+        self, layout: Layout
+    ) -> Mapping[IndicatorKind, Callable[[str], tuple[IndicatorRow, ...]]]:
+        finders = {}
+        for kind, spec in KINDS.items():
             section = layout.find(EXACT, spec.code)
-            if section is None:
-                continue
-            table = ExactTable(memoryview(section.data), section.count, section.parameter)
-            make = self._digest_finder if spec.shape is Shape.DIGEST else self._text_finder
-            finders[kind] = make(spec, table)
+            if spec.shape is Shape.TEXT and section is not None:
+                bits = layout.find(FILTER, spec.code)
+                first_look = Filter(memoryview(bits.data), bits.count) if bits else Filter(None, 0)
+                finders[kind] = self._text_finder(kind, _table(section), first_look)
         return finders
 
     def _digest_finder(
         self, spec: KindSpec, table: ExactTable
     ) -> Callable[[str], tuple[IndicatorRow, ...]]:
+        kind, size, find_in, rows = spec.kind, spec.digest_bytes, table.find, self._rows
+
         def find(value: str) -> tuple[IndicatorRow, ...]:
             try:
                 digest = bytes.fromhex(value)
             except ValueError:
                 return ()
-            if len(digest) != spec.digest_bytes or len(value) != 2 * spec.digest_bytes:
+            if len(digest) != size or len(value) != 2 * size:
                 return ()
-            found = table.find(*digest_fingerprint(digest))
-            return self._rows(spec.kind, digest.hex(), found) if found else ()
+            found = find_in(*digest_fingerprint(digest))
+            return rows(kind, digest.hex(), found) if found else ()
 
         return find
 
     def _text_finder(
-        self, spec: KindSpec, table: ExactTable
+        self, kind: IndicatorKind, table: ExactTable, first_look: Filter
     ) -> Callable[[str], tuple[IndicatorRow, ...]]:
-        normalised = normaliser(spec.kind)
+        """Return what finds a text in its one spelling."""
+        bits, slots, base = first_look.bits, first_look.slots, self._keyed
 
-        def find(value: str) -> tuple[IndicatorRow, ...]:
-            try:
-                text = normalised(value)
-            except BadValue:
+        def find(text: str) -> tuple[IndicatorRow, ...]:
+            data = text_bytes(text)
+            # `Filter.may_hold`, without the call: most lookups end here.
+            slot = crc32(data) * slots >> 32
+            if not bits[slot >> 3] >> (slot & 7) & 1:
                 return ()
-            found = table.find(*text_fingerprint(text, self._salt))
-            return self._rows(spec.kind, text, found) if found else ()
+            found = table.find(*digest_fingerprint(text_hash(data, base)))
+            return self._rows(kind, text, found) if found else ()
 
         return find
 
@@ -237,6 +349,8 @@ class MappedIndex:
         self, kind: IndicatorKind, value: str, records: Sequence[int]
     ) -> tuple[IndicatorRow, ...]:
         get = self._records.get
+        if len(records) == 1:
+            return (IndicatorRow(kind, value, get(records[0])),)
         return tuple([IndicatorRow(kind, value, get(record)) for record in records[:ROWS_MAX]])
 
 
@@ -244,6 +358,25 @@ _EMPTY_SECTIONS: Final[Mapping[int, memoryview]] = {
     SETS: memoryview(bytes(8)),
     STRINGS: memoryview(bytes(4)),
 }
+
+
+def _table(section: Section) -> ExactTable:
+    return ExactTable(memoryview(section.data), section.count, section.parameter)
+
+
+def _normalising(
+    kind: IndicatorKind, find: Callable[[str], tuple[IndicatorRow, ...]]
+) -> Callable[[str], tuple[IndicatorRow, ...]]:
+    normalised = normaliser(kind)
+
+    def look(value: str) -> tuple[IndicatorRow, ...]:
+        try:
+            text = normalised(value)
+        except BadValue:
+            return ()
+        return find(text)
+
+    return look
 
 
 def _section(layout: Layout, kind: int) -> tuple[memoryview, int]:

@@ -31,6 +31,7 @@ RANGES_V6: Final = 3
 SETS: Final = 4
 RECORDS: Final = 5
 STRINGS: Final = 6
+FILTER: Final = 7
 
 # magic, format, sections, version, built at, count, salt, source digest, file size, own digest
 _HEADER: Final = struct.Struct("<8sIIQqQ16s32sQ32s")

@@ -219,12 +219,13 @@ class SetTable:
         self._offsets = data[:offsets_size].cast("I")
         self._entries = data[entries_at:]
 
-    def get(self, number: int, port: int) -> list[Entry]:
-        """Return the entries of a set that hold for a port, at most `ROWS_MAX`.
+    def get(self, number: int, port: int | None = None) -> list[Entry]:
+        """Return the entries of a set.
 
         Args:
             number: the set.
-            port: the port seen; 0 where none was, which only entries for any port allow.
+            port: the port seen, for those that hold there and at most `ROWS_MAX`; 0 where none was
+                seen, which only entries for any port allow; None for all.
 
         Raises:
             ContentDamaged: there is no such set, or it lies outside the section.
@@ -235,5 +236,7 @@ class SetTable:
         if not start <= end <= len(self._entries) // _ENTRY.size:
             raise ContentDamaged("a set lies outside the index")
         view = self._entries[start * _ENTRY.size : end * _ENTRY.size]
+        if port is None:
+            return list(_ENTRY.iter_unpack(view))
         found = [entry for entry in _ENTRY.iter_unpack(view) if entry[1] in {0, port}]
         return found[:ROWS_MAX]

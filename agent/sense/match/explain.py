@@ -22,6 +22,13 @@ INDICATORS: Final = "indicators"
 LOGINS: Final = "logins"
 PACKAGED: Final = "packaged"
 
+_WIDER: Final = {
+    IndicatorKind.HOSTNAME: "host, or domain that it lies in",
+    IndicatorKind.DOMAIN: "host, or domain that it lies in",
+    IndicatorKind.URL: "URL, prefix of it, host or domain",
+    IndicatorKind.URL_PREFIX: "URL, prefix of it, host or domain",
+}
+
 
 class Reason(Struct, frozen=True):
     """One step of a judge.
@@ -79,6 +86,16 @@ class _NotingIndex:
         self.asked.append(_Asked(None, address, port, rows))
         return rows
 
+    def lookup_name(self, name: str) -> tuple[IndicatorRow, ...]:
+        rows = self._index.lookup_name(name)
+        self.asked.append(_Asked(IndicatorKind.HOSTNAME, name, None, rows))
+        return rows
+
+    def lookup_url(self, url: str) -> tuple[IndicatorRow, ...]:
+        rows = self._index.lookup_url(url)
+        self.asked.append(_Asked(IndicatorKind.URL, url, None, rows))
+        return rows
+
 
 def explain(observation: Observation, context: MatchContext) -> list[Reason]:
     """Return every step of every judge, findings last.
@@ -105,8 +122,13 @@ def explain_value(kind: IndicatorKind, value: str, context: MatchContext) -> lis
     Raises:
         ContentDamaged: the mapped index changed under us.
     """
-    asked = _Asked(kind, value, None, context.index.lookup(kind, value))
-    return list(_lookup(asked, context))
+    if kind in {IndicatorKind.DOMAIN, IndicatorKind.HOSTNAME}:
+        rows = context.index.lookup_name(value)
+    elif kind in {IndicatorKind.URL, IndicatorKind.URL_PREFIX}:
+        rows = context.index.lookup_url(value)
+    else:
+        rows = context.index.lookup(kind, value)
+    return list(_lookup(_Asked(kind, value, None, rows), context))
 
 
 def _gaps(observation: Observation) -> Iterator[Reason]:
@@ -129,11 +151,15 @@ def _lookup(asked: _Asked, context: MatchContext) -> Iterator[Reason]:
     if asked.kind is None:
         yield Reason(INDICATORS, value, form, "port rule", _port_rule(asked))
     if not asked.rows:
-        what = "address, network or endpoint" if asked.kind is None else asked.kind.value
+        what = "address, network or endpoint" if asked.kind is None else _what(asked.kind)
         release = f"release {context.index.version} with {context.index.count} indicators"
         yield Reason(INDICATORS, value, form, "not listed", f"{release} has no such {what}")
     for row in asked.rows:
         yield Reason(INDICATORS, value, form, *_verdict(row, context.now))
+
+
+def _what(kind: IndicatorKind) -> str:
+    return _WIDER.get(kind, kind.value)
 
 
 def _form(asked: _Asked) -> str:

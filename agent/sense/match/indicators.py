@@ -1,10 +1,15 @@
 """Indicators met by what a host does: one finding for each value that is listed. Pure.
 
-    process seen or run   its image's digest, the name of its image, its own names
-    file seen or changed  its digest, its name
+    process seen or run   its image's digest, the name and path of its image, its own names, URLs in
+                          its arguments
+    file seen or changed  its digest, its name, its path
     connection            the remote address, with its port
     login                 the remote address
-    DNS answer            each address that came back
+    DNS query             the name, and every domain that it lies in
+    DNS answer            these, and each address and name that came back
+
+No observation carries MD5, SHA-1, JA3, JA4, mail addresses or mutexes: those are for
+``vedette-agent match``.
 
 Several lists may name a value, and several networks hold an address: the best of them is the
 finding's indicator (one that no warninglist doubts, the most confident, the narrowest) and the
@@ -20,6 +25,7 @@ from msgspec import Struct
 
 from agent.sense.match.context import MatchContext
 from agent.sense.match.logins import ATTACK_VERSION
+from agent.sense.match.urlwords import urls_in
 from proto.content.index import IndicatorRow
 from proto.content.kinds import IndicatorKind
 from proto.model import (
@@ -71,19 +77,34 @@ _NAMED: Final[Scale] = (
 
 
 class IndicatorRule(Struct, frozen=True):
-    """What it means that an indicator of one kind was met; higher ``rank`` is more telling."""
+    """What it means that an indicator of one kind was met; higher ``rank`` is more telling.
+
+    ``attack`` is the technique where the list names none.
+    """
 
     rule: Rule
     scale: Scale
     rank: int
+    attack: str = ""
 
 
-def _rule(kind: IndicatorKind, title: str, scale: Scale, rank: int) -> IndicatorRule:
-    return IndicatorRule(Rule(f"indicator.{kind.value}", title, "1"), scale, rank)
-
-
+# Source: ATT&CK T1105 (Ingress Tool Transfer).
+_TECHNIQUES: Final = {IndicatorKind.URL: "T1105", IndicatorKind.URL_PREFIX: "T1105"}
+_BAD_URL: Final = "Program given a known bad URL"
+_BAD_NAME: Final = "Request for a known bad name"
 _RULES: Final = {
     IndicatorKind.SHA256: ("Known bad file", _MET, 3),
+    IndicatorKind.SHA1: ("Known bad file", _MET, 3),
+    IndicatorKind.MD5: ("Known bad file", _MET, 3),
+    IndicatorKind.URL: (_BAD_URL, _MET, 3),
+    IndicatorKind.URL_PREFIX: (_BAD_URL, _MET, 2),
+    IndicatorKind.HOSTNAME: (_BAD_NAME, _MET, 2),
+    IndicatorKind.DOMAIN: (_BAD_NAME, _MET, 1),
+    IndicatorKind.FILE_PATH: ("File at a known bad path", _NAMED, 2),
+    IndicatorKind.EMAIL: ("Known bad mail address", _NAMED, 1),
+    IndicatorKind.JA3: ("Known bad TLS client", _NAMED, 1),
+    IndicatorKind.JA4: ("Known bad TLS client", _NAMED, 1),
+    IndicatorKind.MUTEX: ("Known bad mutex", _NAMED, 1),
     IndicatorKind.IP_PORT: ("Contact with a known bad endpoint", _MET, 3),
     IndicatorKind.IPV4: ("Contact with a known bad address", _MET, 2),
     IndicatorKind.IPV6: ("Contact with a known bad address", _MET, 2),
@@ -91,6 +112,13 @@ _RULES: Final = {
     IndicatorKind.FILE_NAME: ("File with a known bad name", _NAMED, 1),
     IndicatorKind.PROCESS_NAME: ("Process with a known bad name", _NAMED, 1),
 }
+
+
+def _rule(kind: IndicatorKind, title: str, scale: Scale, rank: int) -> IndicatorRule:
+    rule = Rule(f"indicator.{kind.value}", title, "1")
+    return IndicatorRule(rule, scale, rank, _TECHNIQUES.get(kind, ""))
+
+
 INDICATOR_RULES: Final[Mapping[IndicatorKind, IndicatorRule]] = MappingProxyType(
     {kind: _rule(kind, *rest) for kind, rest in _RULES.items()}
 )
@@ -169,8 +197,12 @@ def _look_at_process(observation: Observation, context: MatchContext) -> Iterato
             yield Sighting(digest, _text(path) or subject, rows, was_run=was_run)
     if exe:
         yield Sighting(exe, subject, lookup(IndicatorKind.FILE_NAME, exe))
+        yield Sighting(exe, subject, lookup(IndicatorKind.FILE_PATH, exe))
     if not was_run:
         return
+    for url in urls_in(process.argv):
+        rows = context.index.lookup_url(url)
+        yield Sighting(url, subject, rows, rule=INDICATOR_RULES[IndicatorKind.URL])
     names = dict.fromkeys((_text(process.name), exe, *process.argv[:1]))
     named = {
         (row.value, row.provenance): (row, name)
@@ -191,6 +223,7 @@ def _look_at_file(observation: Observation, context: MatchContext) -> Iterator[S
         digest = file.sha256.hex()
         yield Sighting(digest, file.path, lookup(IndicatorKind.SHA256, digest))
     yield Sighting(file.path, file.path, lookup(IndicatorKind.FILE_NAME, file.path))
+    yield Sighting(file.path, file.path, lookup(IndicatorKind.FILE_PATH, file.path))
 
 
 def _look_at_socket(observation: Observation, context: MatchContext) -> Iterator[Sighting]:
@@ -200,8 +233,7 @@ def _look_at_socket(observation: Observation, context: MatchContext) -> Iterator
     # The port of who came to us says nothing of what listens there: endpoints do not match it.
     is_inbound = observation.subject.role is Role.ACTOR
     port = endpoint.remote_port if isinstance(endpoint.remote_port, int) else None
-    process = observation.process
-    subject = _text(process.exe) or _text(process.name) if process else ""
+    subject = _program(observation)
     seen = address if port is None else f"{address} port {port}"
     yield Sighting(
         seen, subject, context.index.lookup_address(address, None if is_inbound else port)
@@ -218,15 +250,33 @@ def _look_at_login(observation: Observation, context: MatchContext) -> Iterator[
     yield Sighting(address, f"{_text(login.service)}{_SEPARATOR}{_text(name)}", rows)
 
 
+def _look_at_query(observation: Observation, context: MatchContext) -> Iterator[Sighting]:
+    message = observation.subject.value
+    if isinstance(message, DnsMessage):
+        subject = _program(observation) or message.name
+        yield Sighting(message.name, subject, context.index.lookup_name(message.name))
+
+
 def _look_at_answer(observation: Observation, context: MatchContext) -> Iterator[Sighting]:
     message = observation.subject.value
     if not isinstance(message, DnsMessage):
         return
+    yield from _look_at_query(observation, context)
+    subject = _program(observation) or message.name
     for answer in dict.fromkeys(message.answers):
-        # What is no address, such as another name, is in no index of addresses.
+        seen = f"{message.name} is {answer}"
+        # What is no address is in no index of addresses.
         rows = context.index.lookup_address(answer, None)
         if rows:
-            yield Sighting(f"{message.name} is {answer}", message.name, rows, rule=RESOLVED)
+            yield Sighting(seen, message.name, rows, rule=RESOLVED)
+        elif " " not in answer and ":" not in answer:
+            # Another name that this one stands for; of records of other types only text is kept.
+            yield Sighting(seen, subject, context.index.lookup_name(answer))
+
+
+def _program(observation: Observation) -> str:
+    process = observation.process
+    return _text(process.exe) or _text(process.name) if process else ""
 
 
 _LOOKS: Final[
@@ -241,6 +291,7 @@ _LOOKS: Final[
         ObservationKind.FILE_CHANGED: _look_at_file,
         ObservationKind.SOCKET_OPEN: _look_at_socket,
         ObservationKind.LOGIN: _look_at_login,
+        ObservationKind.DNS_QUERY: _look_at_query,
         ObservationKind.DNS_ANSWER: _look_at_answer,
     }
 )
@@ -264,7 +315,8 @@ def _finding(
     rows: Sequence[IndicatorRow],
 ) -> Finding:
     best = rows[0]
-    told, rule = best.provenance, (sighting.rule or INDICATOR_RULES[best.kind]).rule
+    told, meaning = best.provenance, sighting.rule or INDICATOR_RULES[best.kind]
+    rule, techniques = meaning.rule, (told.attack or meaning.attack).split()
     severity = severity_of(best, was_run=sighting.was_run, rule=sighting.rule)
     subject = _SEPARATOR.join((best.value, sighting.subject))
     thing = observation.subject.value
@@ -284,7 +336,7 @@ def _finding(
         event_precision=observation.event_precision,
         observed_at=observation.observed_at,
         indicator=_indicator(best, context),
-        attack=tuple(Attack(ATTACK_VERSION, word) for word in told.attack.split()[:16]),
+        attack=tuple(Attack(ATTACK_VERSION, word) for word in techniques[:16]),
         entities=_entities(observation),
         process=process,
         ancestry=observation.ancestry,

@@ -199,3 +199,12 @@ def test_an_ipv6_endpoint_is_found_however_the_feed_writes_it(value: str) -> Non
 
     assert index.lookup_address("2a02:cf40:1::5", 40669)
     assert not index.lookup_address("2a02:cf40:1::5", 40670)
+
+
+@pytest.mark.parametrize("below", [True, False])
+def test_a_listed_domain_stands_for_what_lies_below_it_as_the_feed_wants(below: bool) -> None:
+    feed = a_feed(kind=FeedKind.DOMAIN, subdomains=below)
+    index = MappedIndex(compiled(an_input("evil[.]example\n", feed)).data)
+
+    assert index.lookup_name("evil.example")
+    assert bool(index.lookup_name("www.evil.example")) is below

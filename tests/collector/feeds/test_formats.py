@@ -71,7 +71,7 @@ def test_an_empty_or_missing_cell_leaves_the_word_to_the_settings() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("192.0.2.1,domain", "kind"),
+        ("192.0.2.1,surprise", "kind"),
         (",ip", "no value"),
         ("192.0.2.1,", "no kind"),
         ('"192.0.2.1,ip', "CSV"),

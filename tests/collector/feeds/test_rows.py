@@ -84,3 +84,19 @@ def test_any_text_is_a_field_or_a_bad_value(text: str) -> None:
             read(text)
         except BadValue:
             continue
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "told"),
+    [
+        (FeedKind.HOST, "evil[.]example", IndicatorKind.DOMAIN),
+        (FeedKind.HOST, "192.0.2.1", IndicatorKind.IPV4),
+        (FeedKind.ANY, "hxxp://evil.example/x", IndicatorKind.URL),
+        (FeedKind.ANY, "a" * 64, IndicatorKind.SHA256),
+        (FeedKind.DOMAIN, "evil.example", IndicatorKind.DOMAIN),
+    ],
+)
+def test_a_kind_that_says_less_is_told_by_the_value(
+    kind: FeedKind, value: str, told: IndicatorKind
+) -> None:
+    assert rows.kind_of(kind, value) is told

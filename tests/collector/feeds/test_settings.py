@@ -30,7 +30,7 @@ def test_defaults_are_settings() -> None:
         {"path": "/etc/passwd"},
         {"path": "a/../../etc/passwd"},
         {"confidence": 101},
-        {"kind": "domain"},
+        {"kind": "surprise"},
         {"ttl_days": -1},
         {"warninglists": "maybe"},
         {"surprise": 1},

@@ -174,3 +174,37 @@ def test_the_same_lists_have_the_same_digest() -> None:
 
     assert WarningLists([one]).digest == WarningLists([one]).digest
     assert WarningLists([one]).digest != WarningLists([other]).digest
+
+
+def test_a_hostname_list_is_asked_for_the_host_of_a_url() -> None:
+    lists = WarningLists([a_list("example.com", type="hostname", matching_attributes=["url"])])
+
+    for kind, value in (
+        (IndicatorKind.URL, "http://www.example.com:8080/x?y=notexample.org"),
+        (IndicatorKind.URL_PREFIX, "http://example.com"),
+    ):
+        assert lists.of_text(kind, value) == "harmless"
+    assert lists.of_text(IndicatorKind.URL, "http://evil.example/example.com") == ""
+    assert lists.of_text(IndicatorKind.DOMAIN, "example.com") == ""
+
+
+def test_many_substrings_cost_a_value_its_length_and_not_their_number() -> None:
+    parts = [f"part{n}x" for n in range(20_000)]
+    lists = WarningLists([a_list(*parts, type="substring", matching_attributes=["domain"])])
+    names = [f"a{n}.qart{n}.example" for n in range(2_000)]
+
+    began = time.process_time()
+    found = [lists.of_text(IndicatorKind.DOMAIN, name) for name in names]
+
+    assert time.process_time() - began < 2
+    assert not any(found)
+    assert lists.of_text(IndicatorKind.DOMAIN, "a.part19999x.example") == "harmless"
+    assert lists.of_text(IndicatorKind.DOMAIN, "a.part20000x.example") == ""
+
+
+@pytest.mark.parametrize("part", ["a", "ab", "abc", "abcd"])
+def test_a_substring_of_any_length_is_found(part: str) -> None:
+    lists = WarningLists([a_list(part, type="substring", matching_attributes=["domain"])])
+
+    assert lists.of_text(IndicatorKind.DOMAIN, f"x-{part}.example") == "harmless"
+    assert lists.of_text(IndicatorKind.DOMAIN, "zz.zz") == ""

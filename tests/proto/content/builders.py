@@ -51,6 +51,8 @@ def some_rows() -> list[Row]:
         (IndicatorKind.IP_PORT, "192.0.2.1:4444", a_provenance("c2")),
         (IndicatorKind.IPV6, "2001:db8::1", plain),
         (IndicatorKind.CIDR, "2001:db8::/32", a_provenance("wide")),
+        (IndicatorKind.DOMAIN, "evil.example", plain),
+        (IndicatorKind.URL_PREFIX, "http://pay.example/gate", plain),
     ]
 
 

@@ -8,19 +8,33 @@ from hypothesis import strategies as st
 
 from proto.content import exact
 from proto.content.errors import ContentDamaged, ContentTooLarge
-from proto.content.exact import ExactTable, digest_fingerprint, pack_exact, text_fingerprint
+from proto.content.exact import ExactPool, ExactTable, digest_fingerprint, text_fingerprint
 
 U32 = st.integers(0, 2**32 - 1)
 ENTRIES = st.sets(st.tuples(st.integers(0, 2**64 - 1) | st.integers(0, 7), U32, U32))
 
 
 def packed(entries: set[tuple[int, int, int]]) -> tuple[bytes, int]:
-    return pack_exact(sorted(key << 64 | check << 32 | record for key, check, record in entries))
+    pool = ExactPool()
+    for key, check, record in entries:
+        pool.add(key.to_bytes(8) + check.to_bytes(4), record)
+    data, count, bits = pool.pack()
+    assert count == len(entries)
+    return data, bits
 
 
 def a_table(entries: set[tuple[int, int, int]]) -> ExactTable:
     data, bits = packed(entries)
     return ExactTable(memoryview(data), len(entries), bits)
+
+
+def test_the_same_entry_twice_counts_once_and_order_makes_no_difference() -> None:
+    one, other = ExactPool(), ExactPool()
+    for pool, order in ((one, (1, 2, 1)), (other, (2, 1))):
+        for number in order:
+            pool.add(bytes([number]) * 12, number)
+
+    assert one.pack() == other.pack()
 
 
 @given(entries=ENTRIES)

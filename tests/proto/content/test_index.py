@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from proto.content.errors import ContentDamaged, ContentError
-from proto.content.index import MappedIndex
+from proto.content.index import IndicatorRow, MappedIndex
 from proto.content.kinds import IndicatorKind
-from proto.content.layout import SETS, Section, pack_layout, read_layout
+from proto.content.layout import FILTER, SETS, Section, pack_layout, read_layout
 from tests.proto.content.builders import (
     BUILT_AT,
     EICAR,
@@ -35,6 +35,7 @@ def ask_everything(index: MappedIndex) -> None:
         for question in (
             lambda kind=kind, value=value: index.lookup(kind, value),
             lambda value=value: index.lookup_address(value.partition("/")[0], 4444),
+            lambda value=value: index.lookup_url(f"http://x.{value}/a/b"),
         ):
             try:
                 assert isinstance(question(), tuple)
@@ -233,3 +234,106 @@ def test_an_index_reads_where_the_bytes_lie() -> None:
     data[128 + 32 * 6 :] = bytes(len(data) - 128 - 32 * 6)
 
     assert not index.lookup(IndicatorKind.SHA256, listed)
+
+
+NAMES = an_index(
+    [
+        (IndicatorKind.DOMAIN, "evil.example", a_provenance("tree")),
+        (IndicatorKind.HOSTNAME, "only.example", a_provenance("host")),
+        (IndicatorKind.URL, "http://pay.example/a?x=1", a_provenance("url")),
+        (IndicatorKind.URL_PREFIX, "http://pay.example/gate", a_provenance("prefix")),
+        (IndicatorKind.IP_PORT, "192.0.2.1:8080", a_provenance("c2")),
+        (IndicatorKind.IPV4, "192.0.2.1", a_provenance("bad")),
+    ]
+)
+
+
+def feeds_of(rows: tuple[IndicatorRow, ...]) -> list[str]:
+    return [row.provenance.feed for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "feeds"),
+    [
+        ("evil.example", ["tree"]),
+        ("a.b.Evil.Example.", ["tree"]),
+        ("bücher.evil.example", ["tree"]),
+        ("only.example", ["host"]),
+        ("www.only.example", []),
+        ("notevil.example", []),
+        ("example", []),
+        ("", []),
+        (":", []),
+        ("." * 300, []),
+    ],
+)
+def test_a_domain_holds_for_all_below_it_and_a_host_for_itself(name: str, feeds: list[str]) -> None:
+    assert feeds_of(NAMES.lookup_name(name)) == feeds
+
+
+@pytest.mark.parametrize(
+    ("url", "feeds"),
+    [
+        ("hxxp://pay.example/a?x=1#y", ["url"]),
+        ("http://pay.example/a", []),
+        ("http://pay.example/gate/x.php?id=1", ["prefix"]),
+        ("http://pay.example/gates", []),
+        ("https://pay.example/gate", []),
+        ("https://cdn.evil.example/x", ["tree"]),
+        ("http://192.0.2.1:8080/x", ["c2", "bad"]),
+        ("http://3221225985/x", ["bad"]),
+        ("not a url", []),
+    ],
+)
+def test_a_url_is_met_by_itself_its_prefixes_and_its_host(url: str, feeds: list[str]) -> None:
+    assert sorted(feeds_of(NAMES.lookup_url(url))) == sorted(feeds)
+
+
+def test_a_value_of_any_kind_is_matched_as_a_host_would() -> None:
+    assert feeds_of(NAMES.matches(IndicatorKind.HOSTNAME, "x.evil.example")) == ["tree"]
+    assert feeds_of(NAMES.matches(IndicatorKind.URL, "http://x.evil.example/")) == ["tree"]
+    assert feeds_of(NAMES.matches(IndicatorKind.IPV4, "192.0.2.1")) == ["bad"]
+
+
+VALUES = {
+    IndicatorKind.SHA256: EICAR,
+    IndicatorKind.SHA1: EICAR[:40],
+    IndicatorKind.MD5: EICAR[:32],
+    IndicatorKind.JA3: EICAR[:32],
+    IndicatorKind.JA4: "t13d1516h2_8daaf6152771_e5627efa2ab1",
+    IndicatorKind.FILE_NAME: "kdevtmpfsi",
+    IndicatorKind.PROCESS_NAME: "xmrig",
+    IndicatorKind.FILE_PATH: "/tmp/.X11/a",
+    IndicatorKind.DOMAIN: "evil.example",
+    IndicatorKind.HOSTNAME: "evil.example",
+    IndicatorKind.URL: "http://evil.example/a",
+    IndicatorKind.URL_PREFIX: "http://evil.example/a",
+    IndicatorKind.EMAIL: "a@evil.example",
+    IndicatorKind.MUTEX: "Global\\x",
+    IndicatorKind.IPV4: "192.0.2.1",
+    IndicatorKind.IPV6: "2001:db8::1",
+    IndicatorKind.CIDR: "192.0.2.0/24",
+    IndicatorKind.IP_PORT: "192.0.2.1:80",
+}
+
+
+@pytest.mark.parametrize("kind", IndicatorKind)
+def test_a_value_of_every_kind_is_found_as_that_kind_alone(kind: IndicatorKind) -> None:
+    index = an_index([(kind, VALUES[kind], a_provenance())])
+
+    assert [(row.kind, row.value) for row in index.lookup(kind, VALUES[kind])] == [
+        (kind, VALUES[kind])
+    ]
+    for other in set(IndicatorKind) - {kind}:
+        assert index.lookup(other, VALUES[kind]) == ()
+
+
+def test_an_index_without_filters_finds_the_same() -> None:
+    layout = read_layout(memoryview(a_file()))
+    kept = [section for section in layout.sections if section.type != FILTER]
+
+    old = MappedIndex(pack_layout(layout.release, layout.count, kept))
+
+    assert len(kept) < len(layout.sections)
+    assert old.lookup(IndicatorKind.PROCESS_NAME, "xmrig")
+    assert old.lookup(IndicatorKind.PROCESS_NAME, "bash") == ()

@@ -11,7 +11,22 @@ def test_every_kind_has_one_line_in_the_table() -> None:
 def test_codes_name_exact_kinds_and_never_change() -> None:
     codes = {kind.value: spec.code for kind, spec in KINDS.items() if spec.shape != Shape.ADDRESS}
 
-    assert codes == {"sha256": 1, "file_name": 2, "process_name": 3}
+    assert codes == {
+        "sha256": 1,
+        "file_name": 2,
+        "process_name": 3,
+        "md5": 4,
+        "sha1": 5,
+        "domain": 6,
+        "hostname": 7,
+        "url": 8,
+        "url_prefix": 9,
+        "file_path": 10,
+        "email": 11,
+        "ja3": 12,
+        "ja4": 13,
+        "mutex": 14,
+    }
 
 
 def test_address_kinds_have_no_table_of_their_own() -> None:

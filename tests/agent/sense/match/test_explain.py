@@ -11,7 +11,7 @@ from agent.sense.match.judge import judge
 from proto import model
 from proto.content.index import MappedIndex
 from proto.content.kinds import IndicatorKind
-from proto.model import ObservationKind
+from proto.model import DnsMessage, Entity, ObservationKind, Role
 from tests.proto.builders import a_process, an_observation, values_of
 from tests.proto.content.builders import EICAR, a_file
 
@@ -114,3 +114,40 @@ def test_the_findings_told_are_those_the_judges_make(observation: object) -> Non
     keys = [reason.value for reason in reasons if reason.outcome == "finding"]
     assert keys == [finding.key.hex() for finding in made]
     assert all(reason.why for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "outcome"),
+    [
+        (IndicatorKind.DOMAIN, "x.evil.example", "match"),
+        (IndicatorKind.HOSTNAME, "x.evil.example", "match"),
+        (IndicatorKind.URL, "https://x.evil.example/y", "match"),
+        (IndicatorKind.URL_PREFIX, "http://pay.example/gate/x", "match"),
+        (IndicatorKind.URL, "http://good.example/", "not listed"),
+        (IndicatorKind.DOMAIN, "localhost", "no form"),
+        (IndicatorKind.MD5, "x", "no form"),
+    ],
+)
+def test_a_name_or_url_is_explained_with_all_that_it_lies_in(
+    kind: IndicatorKind, value: str, outcome: str
+) -> None:
+    found = explain_value(kind, value, CONTEXT)
+
+    assert {reason.outcome for reason in found} == {outcome}
+
+
+def test_a_name_that_was_asked_for_and_urls_in_arguments_are_explained() -> None:
+    query = structs.replace(
+        an_observation(None, kind=ObservationKind.DNS_QUERY),
+        subject=Entity(Role.TARGET, DnsMessage(name="x.evil.example", qtype="A")),
+    )
+    process = structs.replace(a_process(), argv=("curl", "http://pay.example/gate/x"))
+    run = structs.replace(
+        an_observation(None, kind=ObservationKind.PROCESS_EXEC),
+        subject=Entity(Role.ACTOR, process),
+    )
+
+    for observed, form in ((query, "x.evil.example"), (run, "http://pay.example/gate/x")):
+        found = explain(observed, CONTEXT)
+        assert any(one.outcome == "match" and one.form == form for one in found)
+        assert found[-1].outcome == "finding"

