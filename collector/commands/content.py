@@ -1,6 +1,7 @@
 """``content``: what is published to hosts, and the signatures under it."""
 
 import argparse
+import hashlib
 import sys
 from pathlib import Path
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 import msgspec
 
 from collector.commands.common import add_json, say, settings_of
+from collector.content.sigmachild import compile_apart
 from collector.feeds.compile import Compiled, compile_content
 from collector.feeds.metadata import NS_PER_S
 from collector.feeds.publish import Publisher
@@ -33,8 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the directory that init wrote the offline keys to",
     )
-    make = actions.add_parser("compile", help="compile the feeds to a file and publish nothing")
+    make = actions.add_parser(
+        "compile", help="compile the feeds, or rules, to a file and publish nothing"
+    )
     make.add_argument("--out", type=Path, required=True, metavar="FILE", help="where it goes")
+    make.add_argument(
+        "--sigma", type=Path, metavar="DIR", help="compile these Sigma rules, and no feeds"
+    )
+    make.add_argument(
+        "--placeholders",
+        type=Path,
+        metavar="FILE",
+        help="values for the expand modifier, as JSON: name and list",
+    )
     add_json(make)
 
 
@@ -44,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         VedetteError: there is no repository, a key is missing, or a feed cannot be read.
     """
+    if args.action == "compile" and args.sigma is not None:
+        return _rules(args)
     settings = settings_of(args).publishing
     if args.action == "sign":
         return _sign(settings, args.offline_keys)
@@ -87,3 +102,27 @@ def _compile(settings: FeedsSettings, args: argparse.Namespace) -> int:
         for row in feed.bad_rows:
             say(f"  {row.file}:{row.line}: {row.reason}")
     return 1 if any(feed.error for feed in made.feeds) else 0
+
+
+def _rules(args: argparse.Namespace) -> int:
+    """Write what hosts judge by; 3 where some rules are left out, each of them named."""
+    made = compile_apart(args.sigma, args.placeholders)
+    write_atomic(args.out, made.data, mode=0o644)
+    refused = [remark for remark in made.remarks if remark.state == "refused"]
+    if args.json:
+        row = {
+            "rules": made.rules,
+            "predicates": made.predicates,
+            "filters": made.filters,
+            "size_bytes": len(made.data),
+            "sha256": hashlib.sha256(made.data).hexdigest(),
+            "refused": len(refused),
+            "remarks": made.remarks,
+        }
+        sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
+    else:
+        text = f"{made.rules} rules, {made.predicates} predicates, {made.filters} filters"
+        sys.stdout.write(f"{text}, {len(made.data)} bytes; {len(refused)} refused\n")
+    for remark in made.remarks:
+        say(f"{remark.file}: {remark.rule}: {remark.state}: {remark.reason}")
+    return 3 if refused else 0

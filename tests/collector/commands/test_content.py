@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from collector.commands.content import add_arguments, run
+from collector.content.errors import RulesUnreadable
 from collector.feeds.errors import OfflineKeyNeeded
 from collector.feeds.publish import Publisher
 from collector.settings import read_settings
 from proto.content.index import MappedIndex
+from proto.content.rulesfile import read
 from runtime.clock import SystemClock
 
 SETTINGS = """
@@ -80,3 +82,42 @@ def test_compile_fails_where_a_feed_cannot_be_read(collector: Path) -> None:
         path.unlink()
 
     assert content(collector, "compile", "--out", str(collector / "x.vdx")) == 1
+
+
+RULES = Path(__file__).parents[2] / "data" / "sigma"
+
+
+def test_compile_writes_the_rules_of_a_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "content.vdr"
+
+    assert content(tmp_path, "compile", "--sigma", str(RULES), "--out", str(out), "--json") == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rules"], told["filters"], told["refused"], told["remarks"]) == (3, 1, 0, [])
+    assert told["size_bytes"] == out.stat().st_size
+    assert len(read(out.read_bytes()).rules) == 3
+
+
+def test_compile_names_the_rule_that_is_left_out_and_exits_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "bad.yml").write_text("title: x\nid: mine\n")
+    (rules / "good.yml").write_text((RULES / "rules" / "keywords.yml").read_text())
+    out = tmp_path / "content.vdr"
+
+    assert content(tmp_path, "compile", "--sigma", str(rules), "--out", str(out)) == 3
+
+    told = capsys.readouterr()
+    assert told.out.startswith("1 rules, ")
+    assert "bad.yml: mine: refused: " in told.err
+
+
+def test_compile_without_any_rule_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RulesUnreadable):
+        content(tmp_path, "compile", "--sigma", str(tmp_path), "--out", str(tmp_path / "x.vdr"))
+
+    assert not (tmp_path / "x.vdr").exists()

@@ -1,0 +1,1 @@
+"""Detection content: what others write, compiled to what hosts judge by."""
