@@ -8,6 +8,7 @@ a link it has not read itself. Both obey the same laws, which are one test suite
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from agent.syscalls import openat2_in_root
@@ -18,6 +19,14 @@ PATH_BYTES_MAX: Final = 4096
 
 _RACE_RETRIES_MAX: Final = 8
 _O_STEP: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+# Tells the mode of an open file; raises `OSError` for one that must not be used.
+ModeOf = Callable[[int], int]
+
+
+def _mode_of(fd: int) -> int:
+    return os.fstat(fd).st_mode
 
 
 class Resolver(Protocol):
@@ -54,7 +63,14 @@ class WalkResolver:
 
     ``..`` is the directory we came from and not what the file system says now, so that a directory
     moved out of the root meanwhile leads nowhere else.
+
+    Args:
+        mode_of: tells the mode of each thing on the way, held by a descriptor, before it is used;
+            an `OSError` it raises ends the walk.
     """
+
+    def __init__(self, mode_of: ModeOf | None = None) -> None:
+        self._mode_of = mode_of or _mode_of
 
     def open(self, root_fd: int, path: bytes, flags: int) -> int:
         """Open ``path`` by walking it.
@@ -62,7 +78,7 @@ class WalkResolver:
         Raises:
             OSError: as of open(2); ENAMETOOLONG for more than `COMPONENTS_MAX` components.
         """
-        walk = _Walk(root_fd, flags)
+        walk = _Walk(root_fd, flags, self._mode_of)
         try:
             return walk.to_end(path)
         finally:
@@ -72,8 +88,9 @@ class WalkResolver:
 class _Walk:
     """One resolution: the directories held open from the root down, and the names still to go."""
 
-    def __init__(self, root_fd: int, flags: int) -> None:
+    def __init__(self, root_fd: int, flags: int, mode_of: ModeOf) -> None:
         self._root_fd = root_fd
+        self._mode_of = mode_of
         self._flags = flags
         self._follow = not flags & os.O_NOFOLLOW
         self._held: list[int] = []
@@ -104,7 +121,7 @@ class _Walk:
     def _into(self, name: bytes) -> list[bytes]:
         """Enter a directory; return the names to go first where it is a link."""
         step = os.open(name, _O_STEP, dir_fd=self._here())
-        mode = os.fstat(step).st_mode
+        mode = self._judged(step)
         if stat.S_ISLNK(mode):
             return self._target(step, is_end=False)
         if not stat.S_ISDIR(mode):
@@ -119,7 +136,7 @@ class _Walk:
     def _last(self, name: bytes) -> tuple[int, list[bytes]]:
         """Open the last name; return it, or the names to go where it is a link to follow."""
         step = os.open(name, _O_STEP, dir_fd=self._here())
-        is_link = stat.S_ISLNK(os.fstat(step).st_mode)
+        is_link = stat.S_ISLNK(self._judged(step))
         if is_link and self._follow:
             return -1, self._target(step, is_end=True)
         if is_link and self._flags & (os.O_PATH | os.O_DIRECTORY) == os.O_PATH:
@@ -127,6 +144,14 @@ class _Walk:
         os.close(step)
         # Should the name be a link, or have become one just now, O_NOFOLLOW makes that an error.
         return os.open(name, self._flags | os.O_NOFOLLOW, dir_fd=self._here()), []
+
+    def _judged(self, step: int) -> int:
+        """Return the mode of what was just opened; it is closed where the walk ends there."""
+        try:
+            return self._mode_of(step)
+        except OSError:
+            os.close(step)
+            raise
 
     def _target(self, link: int, *, is_end: bool) -> list[bytes]:
         """Read and close a link; an absolute one begins again at the root."""

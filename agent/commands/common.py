@@ -41,5 +41,14 @@ def print_rows(
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal something that is not a result."""
-    sys.stderr.write(text + "\n")
+    """Tell the person at the terminal something that is not a result.
+
+    Args:
+        text: may quote host text, no character of which can end the line or move the cursor.
+    """
+    sys.stderr.write(one_line(text) + "\n")
+
+
+def one_line(text: str) -> str:
+    """Return text that a terminal shows as one line, and does nothing else with."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,6 +1,7 @@
 """``ls``: a table of what is on this host now."""
 
 import argparse
+import os
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -8,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from agent.commands.common import add_json, print_rows, say, settings_of
 from agent.hostroot import HostRoot
 from agent.sense.listing import TABLES, rows
+from agent.sense.redact import Redactor
 from agent.sense.tables.table import Looking, Row, Sources
 from runtime.clock import SystemClock
 
 WIDTH_MAX = 100
 _GAP = 2
+# Of a key for one listing: placeholders of two cannot be compared, nor guessed at.
+_KEY_BYTES = 32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     sources = Sources(sensors.packages, sensors.files, sensors.persistence)
     with HostRoot(settings.paths.host_root) as host:
         looking = Looking(host, SystemClock(), settings.sense.tables, sources)
-        found = rows(args.table, looking)
+        hidden = Redactor(os.urandom(_KEY_BYTES), settings.sense.redaction)
+        found = (without_secrets(row, hidden) for row in rows(args.table, looking))
         if args.json:
             count = print_rows(found, (), as_json=True)
         else:
@@ -56,8 +61,21 @@ def run(args: argparse.Namespace) -> int:
             _print(listed, table.shown or tuple(table.columns), as_json=False)
     sys.stdout.flush()
     for problem in looking.problems:
-        say(f"vedette-agent ls: {_one_line(problem)}")
+        say(f"vedette-agent ls: {problem}")
     return 1 if looking.problems and not count else 0
+
+
+def without_secrets(row: Row, redactor: Redactor) -> Row:
+    """Return a row as it may be shown, kept and sent on: arguments hold passwords."""
+    return {name: _without(value, redactor) for name, value in row.items()}
+
+
+def _without(value: object, redactor: Redactor) -> object:
+    if isinstance(value, str):
+        return redactor.command(value)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return list(redactor.argv(tuple(value)))
+    return value
 
 
 def _print(listed: Sequence[Row], columns: Sequence[str], *, as_json: bool) -> int:
@@ -92,8 +110,3 @@ def _cut(text: str, width: int) -> str:
     if len(text) <= width:
         return text
     return text[: width - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
-def _one_line(text: str) -> str:
-    """Return a message that may quote a file name, unable to move the cursor."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

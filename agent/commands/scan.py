@@ -1,6 +1,7 @@
 """``scan``: one pass over this host, without any collector and without sealing anything."""
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from proto.rows import FINDING_COLUMNS, finding_row
 from runtime.clock import NS_PER_S, SystemClock
 
 SCAN_S_MAX = 120
+# Of a key for one scan: what was taken out cannot be guessed at with a key that all know.
+KEY_BYTES = 32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +59,7 @@ def findings(settings: AgentSettings, index: Path | None, seconds: int) -> Itera
     """Yield what one pass over this host finds."""
     clock = SystemClock()
     owned, _ = owners(settings.privileges)
-    redactor = Redactor(b"scan", settings.sense.redaction)
+    redactor = Redactor(os.urandom(KEY_BYTES), settings.sense.redaction)
     context = MatchContext(
         NOBODY.tenant.bytes, NOBODY.agent.bytes, _index(index), None, clock.wall_ns()
     )

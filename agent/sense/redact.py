@@ -8,12 +8,13 @@ same way, where the owner of the hosts asks for it.
 import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import is_
 from typing import Final, TypeVar
 
 from msgspec import Struct, UnsetType, structs
 
+from agent.hosttext import CUT
 from proto.model import (
     Argument,
     Entity,
@@ -29,27 +30,66 @@ from proto.model import (
 )
 
 _T = TypeVar("_T")
-_PLACEHOLDER = "<redacted:{}>"
+_PLACED = "<redacted:"
+_PLACEHOLDER = _PLACED + "{}>"
+# The longest option whose value may follow without anything between.
+_SHORT_CHARS = 3
 _NAMES = (
     r"pass(?:word|wd|phrase)?|pwd|secret|token|api[-_]?key|access[-_]?key|auth|credential|"
     r"private[-_]?key|session[-_]?id|client[-_]?secret|bearer|signature|sig"
 )
-# name=value, name: value and --name value, up to white space, quote, & or ;
+# name=value and name: value, up to the closing quote, or to white space, quote, & or ;. Nothing is
+# asked of what stands before the name: looking back from each place costs more than it tells.
 _ASSIGNED = re.compile(
-    rf"(?i)((?:^|[\s\"'?&;,{{-])[\w.-]{{0,40}}?(?:{_NAMES})[\w.-]{{0,20}}[\"']?\s{{0,2}}[=:]\s{{0,2}}[\"']?)"
-    r"([^\s\"'&;]{1,4096})"
+    rf"(?i)((?:{_NAMES})[\w.-]{{0,20}}[\"']?\s{{0,2}}[=:]\s{{0,2}})"
+    r"(\"[^\"]{1,4096}\"|'[^']{1,4096}'|[\"']?[^\s\"'&;]{1,4096})"
 )
-_AUTH_HEADER = re.compile(r"(?i)(\b(?:authorization:\s{0,4})?(?:bearer|basic)\s{1,4})(\S{6,4096})")
-_USERINFO = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]{1,20}://)([^\s/@:]{0,256}:[^\s/@]{1,1024})(@)")
+_HEADER = re.compile(r"(?i)(\b(?:authorization|cookie):\s{0,4})([^\s\"'][^\"'\r\n]{0,4095})")
+_SCHEME = re.compile(r"(?i)(\b(?:bearer|basic)\s{1,4})(\S{6,4096})")
+# Up to the last @ before the path; without a password only where no user name is usual.
+_USERINFO = re.compile(r"(://)([^\s/@:]{0,256}:[^\s/]{1,1024})(@)")
+_USER_TOKEN = re.compile(r"(?i)(\bhttps?://)([^\s/@:]{1,1024})(@)")
+_QUERY = re.compile(
+    r"(?i)([?&](?:key|code|sid|session|cookie|ticket|otp|pin|sas|assertion)=)([^\s\"'&;#]{1,4096})"
+)
 _KNOWN = re.compile(
-    r"\b(AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36,255}|xox[abprs]-[A-Za-z0-9-]{10,200}"
+    r"\b((?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_\w{22,255}"
+    r"|xox[abprs]-[A-Za-z0-9-]{10,200}|glpat-[\w-]{20,64}|npm_[A-Za-z0-9]{36}"
+    r"|AIza[\w-]{35}|[sr]k_live_[A-Za-z0-9]{16,255}|hv[sb]\.[\w-]{16,255}"
     r"|eyJ[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{10,2000}\.[A-Za-z0-9_-]{0,2000})"
 )
+_WEBHOOK = re.compile(r"(?i)(hooks\.slack\.com/services/)([^\s\"']{8,256})")
+# A password's digest, as crypt(5) writes it.
+_CRYPT = re.compile(r"(\$(?:[1-9]|2[abxy]?|y|gy|md5|sha1)\$[./A-Za-z0-9$,=]{8,256})")
+_PEM = re.compile(r"(?s)(-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----)(.+?)(-----END|\Z)")
 _OPTION = re.compile(rf"(?i)^--?[\w-]{{0,40}}?(?:{_NAMES})[\w-]{{0,20}}$")
-# Programs whose -p takes a password as the same or the next word.
-_SHORT_PASSWORD = {"mysql", "mysqldump", "mysqladmin", "mariadb", "sshpass"}
+_OPTION_IS = re.compile(rf"(?is)^(--?[\w-]{{0,40}}?(?:{_NAMES})[\w-]{{0,20}}[=:])(.+)$")
+# A word of a command line with the quotes in it, or what stands between words.
+_WORD = re.compile(r"\s+|(?:\"[^\"]*\"|'[^']*'|[^\s\"']|[\"'])+")
+_DOLLAR_OR_DASHES = ("$", "-----")
+
+# Programs, and words after a program, from which on an option's value is a secret.
+_USER_AND_PASSWORD = ("-U", "--user")
+_SECRET_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("curl",), ("-u", "-U", "--user", "--proxy-user")),
+    **dict.fromkeys(("smbclient", "rpcclient", "smbget", "net"), _USER_AND_PASSWORD),
+    **dict.fromkeys(("ldapsearch", "ldapadd", "ldapmodify", "ldapdelete", "ldapwhoami"), ("-w",)),
+    **dict.fromkeys(("sshpass", "useradd", "usermod", "login", "rdesktop"), ("-p",)),
+    **dict.fromkeys(("mongo", "mongosh", "mongodump", "mongorestore"), ("-p",)),
+    **dict.fromkeys(("zip", "unzip", "sqlcmd", "bcp", "ipmitool"), ("-P",)),
+    "redis-cli": ("-a",),
+    "openssl": ("-k", "-K"),
+}
+# The same, where the value is in the same word or asked for.
+_SECRET_WITHIN: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("mysql", "mysqldump", "mysqladmin", "mariadb", "mariadb-dump"), ("-p",)),
+    **dict.fromkeys(("7z", "7za", "7zr"), ("-p",)),
+    **dict.fromkeys(("xfreerdp", "wlfreerdp"), ("/p:",)),
+}
 
 
+# Text that placeholders make longer than it was is cut here.
+GROWN_CHARS_MAX: Final = 4096
 # Processes remembered with what became of them.
 PROCESSES_MAX: Final = 256
 
@@ -80,51 +120,90 @@ class Redactor:
         return _PLACEHOLDER.format(digest.hexdigest()[:8])
 
     def text(self, text: str) -> str:
-        """Return text without the secrets that can be recognised in it."""
-        text = _USERINFO.sub(lambda m: m[1] + self.placeholder(m[2]) + m[3], text)
-        text = _AUTH_HEADER.sub(lambda m: m[1] + self.placeholder(m[2]), text)
-        text = _KNOWN.sub(lambda m: self.placeholder(m[1]), text)
+        """Return text without the secrets that can be recognised in it.
+
+        It is not longer than it was, or not long: what is all placeholders must be sealed, too.
+        """
+        return _cut(self._clean(text), max(len(text), GROWN_CHARS_MAX))
+
+    def _clean(self, text: str) -> str:
+        if "://" in text:
+            text = _USERINFO.sub(self._second, text)
+            text = _USER_TOKEN.sub(self._second, text)
+        if "?" in text:
+            text = _QUERY.sub(self._second, text)
+        if ":" in text:
+            text = _HEADER.sub(self._second, text)
+        text = _SCHEME.sub(self._second, text)
+        text = _KNOWN.sub(self._whole, text)
+        text = _WEBHOOK.sub(self._second, text)
+        if any(mark in text for mark in _DOLLAR_OR_DASHES):
+            text = _CRYPT.sub(self._whole, text)
+            text = _PEM.sub(self._second, text)
         return _ASSIGNED.sub(self._assigned, text)
 
-    def _assigned(self, match: re.Match[str]) -> str:
-        if match[2].startswith("<redacted:"):
+    def _whole(self, match: re.Match[str]) -> str:
+        return self.placeholder(match[0])
+
+    def _second(self, match: re.Match[str]) -> str:
+        if match[2].startswith(_PLACED):
             return match[0]
-        return match[1] + self.placeholder(match[2])
+        end = match[3] if match.re.groups > 2 else ""
+        return match[1] + self.placeholder(match[2]) + end
+
+    def _assigned(self, match: re.Match[str]) -> str:
+        value = match[2]
+        quote = value[0] if value[0] in "\"'" else ""
+        inner = value.strip(quote) if quote else value
+        if not inner or inner.startswith(_PLACED):
+            return match[0]
+        is_closed = bool(quote) and value.endswith(quote)
+        return match[1] + quote + self.placeholder(inner) + (quote if is_closed else "")
 
     def argv(self, argv: tuple[str, ...]) -> tuple[str, ...]:
-        """Return an argument vector without secrets, options and their values taken together."""
-        program = argv[0].rpartition("/")[2] if argv else ""
-        out: list[str] = []
-        is_next_secret = False
-        for word in argv:
-            if is_next_secret and word:
-                out.append(self.placeholder(word))
-                is_next_secret = False
-                continue
-            is_next_secret = _OPTION.match(word) is not None
-            if program in _SHORT_PASSWORD and word.startswith("-p") and out:
-                is_next_secret = word == "-p" and program == "sshpass"
-                out.append("-p" + self.placeholder(word[2:]) if len(word) > 2 else word)
-                continue
-            out.append(self.text(word))
-        return tuple(out)
+        """Return an argument vector without secrets, options and their values taken together.
+
+        A word that is itself a command line, as a shell is given one, is read as one.
+        """
+        clean = list(self._vector(argv, self.command))
+        room = max(sum(map(len, argv)), GROWN_CHARS_MAX)
+        for place, word in enumerate(clean):
+            if len(word) > room:
+                return (*clean[:place], _cut(word, max(room, len(CUT))))
+            room -= len(word)
+        return tuple(clean)
 
     def command(self, line: str) -> str:
         """Return a command line without secrets: as text, and word by word as arguments."""
-        words = re.split(r"(\s+)", self.text(line))
-        is_next_secret = has_short = False
-        for place in range(0, len(words), 2):
-            word = words[place]
-            if is_next_secret and word and not word.startswith("<redacted:"):
-                words[place] = self.placeholder(word)
+        words = _WORD.findall(self.text(line))
+        places = [place for place, word in enumerate(words) if not word.isspace()]
+        clean = self._vector([words[place] for place in places], lambda word: word)
+        for place, word in zip(places, clean, strict=True):
+            words[place] = word
+        return _cut("".join(words), max(len(line), GROWN_CHARS_MAX))
+
+    def _vector(self, words: Sequence[str], cleaned: Callable[[str], str]) -> Iterator[str]:
+        taking: tuple[str, ...] = ()
+        within: tuple[str, ...] = ()
+        is_next_secret = False
+        for word in words:
+            if is_next_secret:
                 is_next_secret = False
+                yield word if not word or word.startswith(_PLACED) else self.placeholder(word)
                 continue
-            is_next_secret = _OPTION.match(word) is not None
-            has_short |= word.rpartition("/")[2] in _SHORT_PASSWORD
-            if has_short and word.startswith("-p"):
-                is_next_secret = word == "-p"
-                words[place] = "-p" + self.placeholder(word[2:]) if len(word) > 2 else word
-        return "".join(words)
+            program = word.rpartition("/")[2]
+            taking += _SECRET_OPTIONS.get(program, ())
+            within += _SECRET_WITHIN.get(program, ())
+            option = next((o for o in (*taking, *within) if word.startswith(o)), None)
+            value = "" if option is None else word.removeprefix(option)
+            if option is not None and (len(option) <= _SHORT_CHARS or value[:1] in {"", "="}):
+                is_next_secret = word in taking
+                bare = value.removeprefix("=")
+                yield word.removesuffix(bare) + self.placeholder(bare) if bare else word
+                continue
+            is_next_secret = word in taking or _OPTION.match(word) is not None
+            named = None if is_next_secret else _OPTION_IS.match(word)
+            yield self._second(named) if named is not None else cleaned(word)
 
     def item(self, item: InventoryItem) -> InventoryItem:
         """Return the inventory item as it may be sealed."""
@@ -138,7 +217,7 @@ class Redactor:
             process=_maybe(self._process, finding.process),
             ancestry=tuple(self._process(process) for process in finding.ancestry),
             login=_maybe(self._login, finding.login),
-            arguments=tuple(Argument(a.name, self.text(a.value)) for a in finding.arguments),
+            arguments=tuple(Argument(a.name, self.command(a.value)) for a in finding.arguments),
         )
 
     def observation(self, observation: Observation) -> Observation:
@@ -167,7 +246,7 @@ class Redactor:
             case User():
                 return self._user(thing)
             case LogLine():
-                return structs.replace(thing, message=self.text(thing.message))
+                return structs.replace(thing, message=self.command(thing.message))
             case Persistence():
                 return self._persistence(thing)
             case _:
@@ -213,6 +292,10 @@ class Redactor:
         if not self._settings.pseudonymise_users or not isinstance(user.name, str):
             return user
         return structs.replace(user, name=self.placeholder(user.name))
+
+
+def _cut(text: str, chars_max: int) -> str:
+    return text if len(text) <= chars_max else text[: chars_max - len(CUT)] + CUT
 
 
 def _maybe(convert: Callable[[_T], _T], value: _T | UnsetType | None) -> _T | UnsetType | None:

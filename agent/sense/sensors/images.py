@@ -8,13 +8,15 @@ fails; so few are held, and not for long.
 import errno
 import os
 import stat
+from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
+from agent.beneath import WalkResolver
 from agent.sense.sensors.mounts import MOUNTINFO_BYTES_MAX, parse_mounts
 from agent.sense.sensors.procdir import ProcDir
-from agent.syscalls import FileFacts, facts_of, openat2_in_root
+from agent.syscalls import FileFacts, facts_of
 
 MOUNTS_MAX: Final = 65_536
 
@@ -54,7 +56,8 @@ class Images:
 
     def __init__(self) -> None:
         self._remote: dict[int, bool] = {}
-        self._remote_paths: tuple[bytes, ...] = ()
+        # If our own root hangs, so does everything; that of another process is none of ours.
+        self._root = Path("/").stat().st_dev
 
     def open(self, process: ProcDir) -> Image:
         """Hold the image of a process.
@@ -82,13 +85,15 @@ class Images:
             PermissionError: no right to it.
             OSError: it is not there, is no regular file, or lies behind a server.
         """
-        if not self._remote:
-            self._learn(process)
-        if path.startswith(self._remote_paths):
-            raise OSError(errno.EREMOTE, os.strerror(errno.EREMOTE))
+
+        def local(fd: int) -> int:
+            return self._local(fd, process)
+
         root = process.open_root()
         try:
-            fd = openat2_in_root(root, path, os.O_PATH | os.O_CLOEXEC)
+            local(root)
+            # Step by step: a link, another's mounts or one that is a moment old may lie on the way.
+            fd = WalkResolver(local).open(root, path, os.O_PATH | os.O_CLOEXEC)
         finally:
             os.close(root)
         try:
@@ -105,6 +110,13 @@ class Images:
         """Read the mounts anew from now on: the kernel gives their numbers to others."""
         self._remote.clear()
 
+    def _local(self, fd: int, process: ProcDir) -> int:
+        """Return the mode of what lies on a local mount, without asking who may not answer."""
+        facts = facts_of(fd)
+        if self._is_remote(facts.mount_id, process):
+            raise OSError(errno.EREMOTE, os.strerror(errno.EREMOTE))
+        return facts.mode
+
     def _is_remote(self, mount_id: int, process: ProcDir) -> bool:
         if mount_id not in self._remote:
             if not self._learn(process):
@@ -119,9 +131,8 @@ class Images:
             mounts = parse_mounts(process.read_all("mountinfo", MOUNTINFO_BYTES_MAX))
         except OSError:
             return False
-        self._remote.update((mount.id, mount.is_remote) for mount in mounts)
-        self._remote_paths = tuple(
-            mount.path.rstrip(b"/") + b"/" for mount in mounts if mount.is_remote
+        self._remote.update(
+            (mount.id, mount.is_served and mount.dev != self._root) for mount in mounts
         )
         return True
 

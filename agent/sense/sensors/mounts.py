@@ -40,6 +40,15 @@ class Mount(Struct, frozen=True):
         """Whether it is an interface of the kernel and holds no files of anybody."""
         return self.kind in _PSEUDO
 
+    @property
+    def is_served(self) -> bool:
+        """Whether a server or a program answers for it, be it the root of the reader or not."""
+        return _is_served(self.kind)
+
+
+def _is_served(kind: bytes) -> bool:
+    return kind in _REMOTE or kind.startswith(b"fuse")
+
 
 def parse_mounts(mountinfo: bytes) -> list[Mount]:
     """Return what is mounted, in the order of mounting; lines that are none are passed over."""
@@ -82,7 +91,7 @@ def remote_mounts(mountinfo: bytes) -> dict[int, bool]:
             continue
         kind = after.split(b" ", 1)[0]
         mount_id = int(fields[0])
-        found[mount_id] = kind in _REMOTE or kind.startswith(b"fuse")
+        found[mount_id] = _is_served(kind)
         devices[mount_id] = fields[2]
         if fields[4] == b"/":
             root_device = fields[2]

@@ -12,7 +12,7 @@ import os
 from typing import Final, Self
 
 from agent.hostroot import HostRoot, read_at_most
-from agent.syscalls import is_procfs
+from agent.syscalls import facts_of, is_procfs
 
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _DIRECTORY: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -64,10 +64,12 @@ class ProcDir:
             PermissionError: no right to it, or this /proc is a copy whose links mean nothing.
             OSError: the process has ended, or runs no file.
         """
-        if not self._genuine:
-            raise PermissionError("this is not the /proc of a kernel")
-        found = os.stat("exe", dir_fd=self._fd)
-        return found.st_dev, found.st_ino
+        fd = self.open_image()
+        try:
+            facts = facts_of(fd)  # stat(2) would ask a server that may not answer
+        finally:
+            os.close(fd)
+        return facts.dev, facts.inode
 
     def open_root(self) -> int:
         """Return an O_PATH descriptor of the directory that is the process's root.

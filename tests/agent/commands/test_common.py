@@ -69,3 +69,13 @@ def test_what_is_no_result_goes_to_standard_error(capsys: pytest.CaptureFixture[
     common.say("told")
 
     assert capsys.readouterr() == ("", "told\n")
+
+
+def test_what_is_told_on_the_side_stays_one_line_without_commands_to_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    common.say(HOSTILE)
+
+    told = capsys.readouterr().err
+    assert told.endswith("\n")
+    assert told[:-1].isprintable()

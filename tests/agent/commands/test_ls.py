@@ -133,3 +133,21 @@ def test_the_tables_to_choose_from_are_those_there_are() -> None:
     ls.add_arguments(parser)
 
     assert [parser.parse_args([name]).table for name in TABLES] == list(TABLES)
+
+
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_no_secret_in_arguments_is_listed(
+    form: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path).with_golden_host()
+    argv = b"mysql\0-phunter2secret\0--token\0hunter2secret\0"
+    a_process_dir(Path(machine.paths.host_root), 77, stat=a_stat(77), cmdline=argv)
+    crontab = Path(machine.paths.host_root) / "etc/crontab"
+    crontab.write_text("1 * * * * root curl -u bob:hunter2secret https://example.org/\n")
+
+    for table in ("processes", "persistence"):
+        machine.run("ls", table, *form)
+
+    out = capsys.readouterr().out
+    assert "<redacted:" in out
+    assert "hunter2" not in out

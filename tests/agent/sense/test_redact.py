@@ -1,9 +1,13 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.sense.redact import PROCESSES_MAX, RedactionSettings, Redactor
+from proto import codec
 from proto.model import (
+    TEXT_BYTES_MAX,
     Argument,
     Change,
     Entity,
@@ -33,6 +37,22 @@ REDACTOR = Redactor(b"key of this host", RedactionSettings())
         ("curl", "https://example.org/?a=1&access_token=hunter2secret&b=2"),
         ("sshpass", "-p", "hunter2secret", "ssh", "host"),
         ("app", '{"client_secret": "hunter2secret"}'),
+        ("app", '{"client_secret": "two words, hunter2secret"}'),
+        ("curl", "-u", "bob:hunter2secret", "https://example.org/"),
+        ("sudo", "/usr/bin/curl", "--proxy-user=bob:hunter2secret", "https://example.org/"),
+        ("curl", "-H", "Authorization: token hunter2secret"),
+        ("curl", "-H", "Cookie: a=1; sid=hunter2secret"),
+        ("curl", "https://example.org/?a=1&key=hunter2secret"),
+        ("git", "clone", "https://hunter2secret@example.org/x.git"),
+        ("curl", "ftp://bob:p@ss@hunter2secret@example.org/"),
+        ("sh", "-c", "mysqldump -u root -phunter2secret shop | gzip"),
+        ("bash", "-c", "curl -u 'bob:hunter2secret' https://example.org/"),
+        ("env", "HOME=/", "redis-cli", "-a", "hunter2secret"),
+        ("app", "--password=two words, hunter2secret"),
+        ("docker", "login", "-u", "bob", "-p", "hunter2secret"),
+        ("usermod", "-p", "$6$salt$hunter2secret", "bob"),
+        ("sh", "-c", "echo 'bob:$y$j9T$salt$hunter2secret' | chpasswd -e"),
+        ("sh", "-c", "echo '-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4\n\nhunter2secret'"),
     ],
 )
 def test_no_secret_of_a_known_shape_is_sealed(argv: tuple[str, ...]) -> None:
@@ -59,6 +79,52 @@ def test_well_known_tokens_are_found_without_a_name_beside_them() -> None:
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert REDACTOR.text(text) == text
     assert REDACTOR.argv(("ssh", "-p", "22")) == ("ssh", "-p", "22")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "5 * * * * root curl -u bob:hunter2secret https://example.org/",
+        "ExecStart=/usr/bin/app --password 'two words, hunter2secret' --port 80",
+        "bob : TTY=pts/0 ; USER=root ; COMMAND=/usr/bin/mysql -phunter2secret",
+    ],
+)
+def test_no_secret_is_left_in_a_line_that_runs_something(line: str) -> None:
+    entry = Persistence("cron_job", "1", "/etc/crontab", line)
+    logged = LogLine("/var/log/auth.log", "sudo", line, 0)
+
+    sealed = [
+        REDACTOR.observation(an_observation(subject=thing)).subject for thing in (entry, logged)
+    ]
+
+    assert "hunter2secret" not in str(sealed)
+    assert "<redacted:" in str(sealed[0])
+    assert "<redacted:" in str(sealed[1])
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["-", "-a_", "a.", "pass", "_pass", "pass=", "eyJ", "a://", "http://:", "ghp_", "$6$", "'"],
+)
+def test_no_arguments_take_long_to_redact(word: str) -> None:
+    argv = ("x", word * (TEXT_BYTES_MAX // len(word)))
+
+    began = time.process_time()
+    REDACTOR.argv(argv)
+
+    assert time.process_time() - began < 0.1
+
+
+@pytest.mark.parametrize("word", ["pass=x ", "pass=x\0", "?key=x", "-p\0x\0"])
+def test_what_is_full_of_secrets_is_sealed_all_the_same(word: str) -> None:
+    argv = ("login", *(word * (32_768 // len(word))).split("\0"))[:512]
+    process = a_process(argv=argv)
+    parents = (a_process(argv=(argv[0], argv[1][:2048])),) * 8
+    finding = a_finding(process=process, ancestry=parents, entities=(Entity(Role.ACTOR, process),))
+
+    sealed = REDACTOR.finding(finding)
+
+    assert codec.decode_record(codec.encode_record(sealed)) == (sealed, False)
 
 
 def test_one_secret_has_one_placeholder_on_a_host_and_another_elsewhere() -> None:

@@ -1,7 +1,11 @@
+import contextlib
 import errno
 import os
 import stat
 import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,6 @@ from agent.hostroot import HostRoot
 from agent.sense.sensors.images import Images, key_of
 from agent.sense.sensors.procdir import Proc
 from agent.syscalls import facts_of
-from tests.agent.sense.sensors.hosts import a_process_dir
 
 
 def test_the_image_of_this_process_is_its_interpreter() -> None:
@@ -89,11 +92,53 @@ def test_what_is_no_file_is_not_held(tmp_path: Path, name: str) -> None:
 
 
 def test_nothing_behind_a_server_is_walked_to(tmp_path: Path) -> None:
-    table = b"9 1 0:77 / /srv/data rw - nfs4 server:/ rw\n"
-    a_process_dir(tmp_path, 7, mountinfo=table)
+    (tmp_path / "link").symlink_to(tmp_path / "served")
 
-    with (
-        Proc(HostRoot(tmp_path)).process(7) as entry,
-        pytest.raises(OSError, match=os.strerror(errno.EREMOTE)),
-    ):
-        Images().open_beneath(entry, b"/srv/data/x.py")
+    with a_process_that_serves(tmp_path / "served") as pid, Proc(HostRoot()).process(pid) as entry:
+        images = Images()
+        with Proc(HostRoot()).process(os.getpid()) as other:
+            images.open(other).close()  # whose mounts are others
+        for path in ("served/x.py", "link/x.py", "served/../served/x.py"):
+            with pytest.raises(OSError, match=os.strerror(errno.EREMOTE)):
+                images.open_beneath(entry, os.fsencode(tmp_path / path))
+
+
+@contextlib.contextmanager
+def a_process_that_serves(where: Path) -> Iterator[int]:
+    """Yield a process with a file system of its own, which never answers while it lives."""
+    where.mkdir()
+    program = [sys.executable, "-c", _SERVER, str(where)]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        told = child.stdout.readline().decode()
+        # Whoever asks it gets an error after so long, and not never.
+        ender = threading.Timer(10, child.kill)
+        ender.start()
+        try:
+            if told != "serving\n":
+                pytest.skip(f"no FUSE here: {told.strip()}")
+            yield child.pid
+        finally:
+            ender.cancel()
+            child.kill()
+
+
+_SERVER = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNS, MS_PRIVATE, MS_REC = 0x20000, 1 << 18, 1 << 14
+try:
+    fuse = os.open("/dev/fuse", os.O_RDWR)
+except OSError as error:
+    sys.exit(print(error))
+options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0,allow_other".encode()
+for step in (
+    lambda: libc.unshare(CLONE_NEWNS),
+    lambda: libc.mount(b"none", b"/", None, MS_PRIVATE | MS_REC, None),
+    lambda: libc.mount(b"stuck", os.fsencode(sys.argv[1]), b"fuse", 0, options),
+):
+    if step():
+        sys.exit(print(os.strerror(ctypes.get_errno())))
+print("serving", flush=True)
+sys.stdin.read()
+"""
