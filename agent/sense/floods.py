@@ -1,8 +1,8 @@
 """Floods: how often one rule may speak of one entity before its repeats are counted instead. Pure.
 
 A token bucket for each (rule, entity), before sealing. The entity is who or what the finding is
-about in the coarsest sense that still tells two culprits apart: the address of a login, the image
-of a process, the path of a file, image and remote address of a connection.
+about in the coarsest sense that still tells two culprits apart: the address of a login, the image,
+user and container of a process, the path of a file, image and remote address of a connection.
 
 What is held back is one `Drop` for each (rule, entity): how many, from when to when, and the
 distinct values its repeats had, so that nothing is merely gone. It leaves when its window ends,
@@ -77,7 +77,7 @@ class _Bucket(Struct):
     repeats: _Repeats | None = None
 
 
-_Key = tuple[str, str, str]
+_Key = tuple[str, str, Severity, str]
 
 
 class Floods:
@@ -191,9 +191,12 @@ class Floods:
 
 
 def _key(finding: Finding) -> _Key:
-    """Return rule, indicator and entity: what one bucket is for."""
+    """Return rule, indicator, severity and entity: what one bucket is for.
+
+    Repeats of something slight must not use up what something grave of the same rule may.
+    """
     indicator = "" if finding.indicator is None else finding.indicator.value
-    return finding.rule.id, indicator, _entity(finding)
+    return finding.rule.id, indicator, finding.severity, _entity(finding)
 
 
 def _entity(finding: Finding) -> str:
@@ -203,7 +206,8 @@ def _entity(finding: Finding) -> str:
         case Login():
             return _text(thing.remote_address) or f"{_text(thing.service)}\0{_user(thing.user)}"
         case Process():
-            return _image(thing)
+            # What one user starts again and again does not hide what another, or a container, does.
+            return "\0".join((_image(thing), _user(thing.user), _text(thing.container)))
         case File():
             return thing.path
         case Endpoint():

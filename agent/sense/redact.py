@@ -286,7 +286,11 @@ class Redactor:
         )
 
     def _login(self, login: Login) -> Login:
-        return structs.replace(login, user=_maybe(self._user, login.user))
+        user = _maybe(self._user, login.user)
+        if isinstance(user, User) and isinstance(user.name, str):
+            # People type and paste the wrong thing where a user name is asked.
+            user = structs.replace(user, name=self.text(user.name))
+        return structs.replace(login, user=user)
 
     def _user(self, user: User) -> User:
         if not self._settings.pseudonymise_users or not isinstance(user.name, str):

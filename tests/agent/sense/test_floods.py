@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from agent.sense.floods import VALUE_CHARS_MAX, VALUES_MAX, Floods, FloodSettings
 from proto import codec, model
@@ -115,6 +116,27 @@ def test_the_first_grave_finding_passes_in_the_worst_flood() -> None:
         floods.admits(a_login(address=f"host{n}"), 0)
 
     assert floods.admits(a_login(address="new", severity=Severity.CRITICAL), 0)
+
+
+def test_repeats_of_something_slight_do_not_hide_something_grave_of_the_same_rule() -> None:
+    floods = Floods(FEW)
+    slight = [floods.admits(a_login(severity=Severity.MEDIUM), 0) for _ in range(50)]
+
+    assert sum(slight) == 3
+    assert floods.admits(a_login(severity=Severity.HIGH), 0)
+
+
+@pytest.mark.parametrize("change", [{"user": model.User(uid=0)}, {"container": "c1"}])
+def test_repeats_of_one_user_do_not_hide_what_another_does_with_the_same_program(
+    change: dict[str, object],
+) -> None:
+    floods = Floods(FEW)
+    mine = a_process(user=model.User(uid=1000))
+    others = structs.replace(mine, **change)
+    for _ in range(50):
+        floods.admits(a_finding(entities=(model.Entity(Role.ACTOR, mine),)), 0)
+
+    assert floods.admits(a_finding(entities=(model.Entity(Role.ACTOR, others),)), 0)
 
 
 def test_states_are_never_held_back() -> None:

@@ -102,6 +102,14 @@ def test_no_secret_is_left_in_a_line_that_runs_something(line: str) -> None:
     assert "<redacted:" in str(sealed[1])
 
 
+def test_a_secret_that_was_given_as_a_user_name_is_not_sealed() -> None:
+    login = Login(user=User(name="--password=hunter2secret"), service="sshd")
+
+    sealed = REDACTOR.observation(an_observation(subject=login))
+
+    assert "hunter2" not in str(sealed)
+
+
 @pytest.mark.parametrize(
     "word",
     ["-", "-a_", "a.", "pass", "_pass", "pass=", "eyJ", "a://", "http://:", "ghp_", "$6$", "'"],
