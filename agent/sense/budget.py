@@ -4,8 +4,8 @@
 
 Measured at turns of the loop that happen anyway, over windows of a minute, so it costs no wakeup.
 One step is taken up at the end of a window over a ceiling, one step back after three windows well
-below both, or more where that was too early the last time. Each step is a health record: what is
-seen less is said, never silently left out.
+below both, or more where that was too early the last time and something is still seen. Each step is
+a health record: what is seen less is said, never silently left out.
 """
 
 import os
@@ -35,6 +35,9 @@ MEANINGS: Final = {
     Ease.NO_ENRICHMENT: "besides, findings go without their surroundings",
     Ease.HEARTBEAT: "sources are not read; what is missed is declared",
 }
+
+# What it does to sight; what lies between is degraded.
+_STATES: Final = {Ease.NORMAL: HealthState.OK, Ease.HEARTBEAT: HealthState.BLIND}
 
 
 class BudgetSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -144,7 +147,9 @@ class Budget:
             self._quiet, self._is_trying = 0, False
             return self._step(1, over, wall)
         self._quiet = self._quiet + 1 if self._is_quiet() else 0
-        if self._quiet < self._patience:
+        # Blind is worse than dear: from there it is always tried again soon.
+        is_blind = self.level is Ease.HEARTBEAT
+        if self._quiet < (QUIET_WINDOWS if is_blind else self._patience):
             return None
         self._quiet = 0
         if self.level is Ease.NORMAL:
@@ -161,7 +166,7 @@ class Budget:
         is_normal = level is Ease.NORMAL
         return Health(
             subject=SUBJECT,
-            state=HealthState.OK if is_normal else HealthState.DEGRADED,
+            state=_STATES.get(level, HealthState.DEGRADED),
             reason="" if is_normal else f"{why or 'back by one step'}: {MEANINGS[level]}",
             rung=level.name.lower().replace("_", " "),
             at=wall,

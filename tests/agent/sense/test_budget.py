@@ -41,7 +41,8 @@ def test_each_window_over_the_ceiling_is_one_step_up_and_is_said() -> None:
     levels = [health.rung for health in told if health]
     assert levels == ["slower", "no hashing", "no enrichment", "heartbeat"]
     assert told[4:] == [None, None]
-    assert all(h.state is HealthState.DEGRADED and h.subject == "budget" for h in told if h)
+    assert all(h.subject == "budget" for h in told if h)
+    assert [h.state for h in told if h] == [HealthState.DEGRADED] * 3 + [HealthState.BLIND]
     assert told[0] is not None
     assert told[0].reason.startswith("30 % of a core, at most 10 allowed: ")
 
@@ -58,6 +59,17 @@ def test_it_takes_three_quiet_windows_to_go_back_one_step() -> None:
     assert told[-1] is not None
     assert (told[-1].state, told[-1].reason) == (HealthState.OK, "")
     assert [case.window(1) for _ in range(9)] == [None] * 9
+
+
+def test_whoever_makes_sensing_dear_now_and_then_does_not_keep_it_blind() -> None:
+    case = Case()
+    for _ in range(20):
+        while case.budget.level is not Ease.HEARTBEAT:
+            case.window(30)
+
+        told = [case.window(0) for _ in range(QUIET_WINDOWS)]
+
+        assert [health and health.rung for health in told] == [None, None, "no enrichment"]
 
 
 def test_just_below_the_ceiling_nothing_moves() -> None:
