@@ -1,6 +1,6 @@
 """One contestant of the indicator benchmark in a process of its own: opens, answers, is weighed.
 
-``python -m bench.lookups index|set|table DIR`` prints its figures as one JSON object.
+``python -m bench.lookups index|set|table|names|ranges DIR`` prints its figures as one JSON object.
 """
 
 import gc
@@ -8,6 +8,7 @@ import json
 import mmap
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -34,21 +35,25 @@ def compete(name: str, root: Path) -> dict[str, float]:
     Raises:
         AssertionError: it found what it should not, or did not find what it should.
     """
+    if name in ONE_KIND:
+        return ONE_KIND[name](root)
     present, absent = (_probes(root / kind) for kind in ("present", "absent"))
     gc.collect()
     before = memory()
     opened: list[Ask] = []
     open_s = seconds_of(lambda: opened.append(_opened(name, root / name, absent[0])))
     ask = opened[0]
-    misses, hits = _answers(ask, absent), _answers(ask, present)
+    misses = _answers(ask, absent)
+    after = memory()
+    hits = _answers(ask, present)
     if misses.found or hits.found < hits.asked:
         raise AssertionError(f"{name}: {hits.found} of {hits.asked} found, {misses.found} wrongly")
-    after = memory()
     return {
         "misses_per_second": misses.asked / misses.seconds,
         "hits_per_second": hits.asked / hits.seconds,
         "rss_mib": _more(before, after).rss,
         "anonymous_rss_mib": _more(before, after).anonymous,
+        "rss_after_hits_mib": _more(before, memory()).rss,
         "open_ms": open_s * _MS_PER_S,
     }
 
@@ -75,7 +80,9 @@ def _answers(ask: Ask, probes: Sequence[Probe]) -> _Answers:
         for kind, value in probes:
             ask(kind, value)
 
-    return _Answers(len(probes), found, seconds_of(again))
+    began = time.process_time()
+    again()
+    return _Answers(len(probes), found, time.process_time() - began)
 
 
 def _probes(path: Path) -> list[Probe]:
@@ -89,9 +96,13 @@ def _opened(name: str, path: Path, first: Probe) -> Ask:
     return ask
 
 
-def _index(path: Path) -> Ask:
+def _mapped(path: Path) -> MappedIndex:
     with path.open("rb") as file:
-        index = MappedIndex(memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)))
+        return MappedIndex(memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)))
+
+
+def _index(path: Path) -> Ask:
+    index = _mapped(path)
 
     def ask(kind: IndicatorKind, value: str) -> object:
         # As the matcher does: an address is covered by addresses, networks and endpoints alike.
@@ -100,6 +111,26 @@ def _index(path: Path) -> Ask:
         return index.lookup(kind, value)
 
     return ask
+
+
+def _names(root: Path) -> dict[str, float]:
+    index = _mapped(root / "index")
+    answers = _answers(lambda _, name: index.lookup_name(name), _probes(root / "names"))
+    if answers.found:
+        raise AssertionError(f"names: {answers.found} found wrongly")
+    absent = [probe for probe in _probes(root / "absent") if probe[0] is IndicatorKind.URL]
+    urls = _answers(lambda _, url: index.lookup_url(url), absent)
+    return {
+        "domain_parents_per_second": answers.asked / answers.seconds,
+        "urls_with_host_per_second": urls.asked / urls.seconds,
+    }
+
+
+def _ranges(root: Path) -> dict[str, float]:
+    index = _mapped(root / "ranges")
+    probes = _probes(root / "addresses")
+    answers = _answers(lambda _, address: index.lookup_address(address, None), probes)
+    return {"cidr_lookups_per_second": answers.asked / answers.seconds}
 
 
 def _set(path: Path) -> Ask:
@@ -130,6 +161,7 @@ CONTESTANTS: Mapping[str, Callable[[Path], Ask]] = {
     "set": _set,
     "table": _table,
 }
+ONE_KIND: Mapping[str, Callable[[Path], dict[str, float]]] = {"names": _names, "ranges": _ranges}
 
 
 if __name__ == "__main__":

@@ -16,12 +16,14 @@ from proto.content.errors import BadValue, shown
 
 DOMAIN_CHARS_MAX: Final = 253
 LABEL_CHARS_MAX: Final = 63
-# Parents of up to so many labels are asked for; deeper ones match nothing but themselves.
+# So many parents are asked for, the widest first; deeper ones match nothing but themselves.
 PARENT_LABELS_MAX: Final = 10
 _TEXT_CHARS_MAX: Final = 1024
 _ASCII: Final = re.compile(
     r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{0,62}[a-z_-][a-z0-9_-]{0,62}", re.ASCII
 )
+# What is spelt so already, as nearly all that hosts and feeds hold.
+_PLAIN: Final = re.compile(r"(?:[a-z0-9_-]{1,63}\.)++[a-z]{1,63}", re.ASCII)
 _DEFANGED: Final = ("[.]", "(.)", "{.}", "[dot]", "(dot)")
 # Soft hyphen, zero-width space, word joiner, byte order mark, variation selectors.
 _IGNORED: Final = dict.fromkeys((0xAD, 0x200B, 0x2060, 0xFEFF, *range(0xFE00, 0xFE10)))
@@ -34,7 +36,14 @@ def domain(text: str) -> str:
     Raises:
         BadValue: not a name of two labels or more.
     """
+    if is_plain(text):
+        return text
     return hostname(text.strip().removeprefix("*"))
+
+
+def is_plain(text: str) -> bool:
+    """Return whether a text surely is a name of two labels or more in its one spelling."""
+    return len(text) <= DOMAIN_CHARS_MAX and _PLAIN.fullmatch(text) is not None
 
 
 def hostname(text: str) -> str:
@@ -43,6 +52,8 @@ def hostname(text: str) -> str:
     Raises:
         BadValue: not one.
     """
+    if is_plain(text):
+        return text
     name = text.strip()
     head, colon, port = name.rpartition(":")
     if colon and port.isdecimal() and port.isascii():
@@ -81,11 +92,11 @@ def parents(name: str) -> Iterator[str]:
         name: in its one spelling.
     """
     at = name.rfind(".")
-    for _ in range(PARENT_LABELS_MAX - 1):
+    for _ in range(PARENT_LABELS_MAX):
         at = name.rfind(".", 0, at) if at > 0 else -1
-        if at < 0:
-            break
         yield name[at + 1 :]
+        if at < 0:
+            return
     yield name
 
 

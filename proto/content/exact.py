@@ -5,7 +5,7 @@ nobody crafts a harmless value that meets a listed one: that would take 2**96 tr
 number of indicators. Digests are their own fingerprint, texts are hashed with the file's salt.
 
 One indicator costs 8 bytes of key, 4 of confirmation and 4 of record id, and the radix table under
-one byte. The table is chosen so that a bucket holds about 16 keys, at most 2**16 buckets.
+one byte. The table is chosen so that a bucket holds about 16 keys, at most 2**20 buckets.
 
 Section: radix u32 x (2**bits + 1), padded to 8; keys u64 x n; confirmations u32 x n; records
 u32 x n.
@@ -20,7 +20,7 @@ from typing import Final
 
 from proto.content.errors import ContentDamaged, ContentTooLarge
 
-RADIX_BITS_MAX: Final = 16
+RADIX_BITS_MAX: Final = 20
 ENTRIES_MAX: Final = 2**32 - 1
 _BUCKET_BITS: Final = 4
 _KEY_BITS: Final = 64
@@ -153,7 +153,10 @@ class ExactTable:
             place = bisect_left(keys, key, self._radix[slot], end)
             if place >= end or keys[place] != key:
                 return ()
-            return self._confirmed(key, confirmation, place, end)
+            after = place + 1
+            if after < end and keys[after] == key:
+                return self._confirmed(key, confirmation, place, end)
+            return (self._records[place],) if self._confirm[place] == confirmation else ()
         except IndexError as error:
             raise ContentDamaged("the radix of an exact table points outside it") from error
 

@@ -5,25 +5,24 @@ Any bytes give a reader or `ContentError`, and a damaged file gives at worst a w
 `ContentError` from a lookup, never another exception.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from mmap import mmap
 from typing import Final, Protocol
-from zlib import crc32
-
-from msgspec import Struct
 
 from proto.content.addresses import Network, address_number, address_text, masked
-from proto.content.domains import domain, parents
+from proto.content.domains import domain
 from proto.content.errors import BadValue, ContentDamaged
-from proto.content.exact import (
-    ExactTable,
-    digest_fingerprint,
-    keyed,
-    text_bytes,
-    text_hash,
-)
+from proto.content.exact import ExactTable, keyed
 from proto.content.filters import Filter
-from proto.content.kinds import KINDS, IndicatorKind, KindSpec, Shape
+from proto.content.finders import (
+    Finder,
+    TextTable,
+    any_spelling,
+    digest_finder,
+    name_finder,
+    nothing,
+)
+from proto.content.kinds import KINDS, IndicatorKind, Shape
 from proto.content.layout import (
     EXACT,
     FILTER,
@@ -37,20 +36,14 @@ from proto.content.layout import (
     check_sections,
     read_layout,
 )
-from proto.content.normalise import network, network_kind, normaliser
+from proto.content.normalise import network, network_kind
 from proto.content.ranges import ROWS_MAX, RangesV4, RangesV6, SetTable
-from proto.content.records import Provenance, RecordTable
-from proto.content.urls import parse_url
+from proto.content.records import IndicatorRow, Provenance, RecordTable
+from proto.content.urls import parse_url, plain_url
+
+__all__ = ["IndicatorIndex", "IndicatorRow", "MappedIndex"]
 
 _SETS_KEPT_MAX: Final = 4096
-
-
-class IndicatorRow(Struct, frozen=True, gc=False):
-    """An indicator: a value in its one spelling, and where it comes from."""
-
-    kind: IndicatorKind
-    value: str
-    provenance: Provenance
 
 
 class IndicatorIndex(Protocol):
@@ -125,13 +118,17 @@ class MappedIndex:
     def __init__(self, data: bytes | memoryview | mmap) -> None:
         layout = read_layout(memoryview(data))
         self._layout = layout
-        self._keyed = keyed(layout.release.salt)
         self._records = _records(layout)
         self._sets = SetTable(*_section(layout, SETS))
         self._v4 = RangesV4(*_section(layout, RANGES_V4))
         self._v6 = RangesV6(*_section(layout, RANGES_V6))
         self._sets_kept: dict[int, tuple[tuple[Provenance, int, int], ...]] = {}
-        self._texts = self._all_texts(layout)
+        self._texts = _texts(layout, self._records)
+        self._find_name = name_finder(
+            self._texts.get(IndicatorKind.HOSTNAME), self._texts.get(IndicatorKind.DOMAIN)
+        )
+        self._find_url = self._finder(IndicatorKind.URL)
+        self._find_prefix = self._finder(IndicatorKind.URL_PREFIX)
         self._finders = self._all_finders(layout)
 
     @property
@@ -212,10 +209,7 @@ class MappedIndex:
                 name = domain(name)
             except BadValue:
                 return ()
-        found = self._find_text(IndicatorKind.HOSTNAME, name)
-        for parent in parents(name):
-            found += self._find_text(IndicatorKind.DOMAIN, parent)
-        return found
+        return self._find_name(name)
 
     def lookup_url(self, url: str) -> tuple[IndicatorRow, ...]:
         """Return the URL, every prefix of it, and what its host is or lies in.
@@ -223,20 +217,21 @@ class MappedIndex:
         Raises:
             ContentDamaged: the file changed under us.
         """
+        plain = plain_url(url)
+        has_prefixes = IndicatorKind.URL_PREFIX in self._texts
+        if plain and not has_prefixes:
+            return self._find_url(url) + self._find_name(plain[2])
         try:
             parts = parse_url(url)
         except BadValue:
             return ()
-        found = self._find_text(IndicatorKind.URL, str(parts))
-        for prefix in parts.prefixes():
-            found += self._find_text(IndicatorKind.URL_PREFIX, prefix)
+        found = self._find_url(parts.text)
+        if has_prefixes:
+            for prefix in parts.prefixes():
+                found += self._find_prefix(prefix)
         if parts.is_address:
             return found + self.lookup_address(parts.host, parts.service_port)
-        return found + self.lookup_name(parts.host)
-
-    def _find_text(self, kind: IndicatorKind, text: str) -> tuple[IndicatorRow, ...]:
-        finder = self._texts.get(kind)
-        return finder(text) if finder else ()
+        return found + self._find_name(parts.host)
 
     def _covering(
         self, version: int, number: int, set_id: int, port: int
@@ -271,66 +266,23 @@ class MappedIndex:
         self._sets_kept[set_id] = found
         return found
 
-    def _all_finders(
-        self, layout: Layout
-    ) -> Mapping[IndicatorKind, Callable[[str], tuple[IndicatorRow, ...]]]:
+    def _all_finders(self, layout: Layout) -> Mapping[IndicatorKind, Finder]:
         finders = {}
         for kind, spec in KINDS.items():
             if spec.shape is Shape.ADDRESS:
                 finders[kind] = self._network_finder(kind)
             elif kind in self._texts:
-                finders[kind] = _normalising(kind, self._texts[kind])
+                finders[kind] = any_spelling(kind, self._texts[kind].finder())
             elif (section := layout.find(EXACT, spec.code)) is not None:
-                finders[kind] = self._digest_finder(spec, _table(section))
+                finders[kind] = digest_finder(spec, _table(section), self._records)
         return finders
 
-    def _all_texts(
-        self, layout: Layout
-    ) -> Mapping[IndicatorKind, Callable[[str], tuple[IndicatorRow, ...]]]:
-        finders = {}
-        for kind, spec in KINDS.items():
-            section = layout.find(EXACT, spec.code)
-            if spec.shape is Shape.TEXT and section is not None:
-                bits = layout.find(FILTER, spec.code)
-                first_look = Filter(memoryview(bits.data), bits.count) if bits else Filter(None, 0)
-                finders[kind] = self._text_finder(kind, _table(section), first_look)
-        return finders
+    def _finder(self, kind: IndicatorKind) -> Finder:
+        """Return what finds a text of a kind in its one spelling."""
+        table = self._texts.get(kind)
+        return table.finder() if table else nothing
 
-    def _digest_finder(
-        self, spec: KindSpec, table: ExactTable
-    ) -> Callable[[str], tuple[IndicatorRow, ...]]:
-        kind, size, find_in, rows = spec.kind, spec.digest_bytes, table.find, self._rows
-
-        def find(value: str) -> tuple[IndicatorRow, ...]:
-            try:
-                digest = bytes.fromhex(value)
-            except ValueError:
-                return ()
-            if len(digest) != size or len(value) != 2 * size:
-                return ()
-            found = find_in(*digest_fingerprint(digest))
-            return rows(kind, digest.hex(), found) if found else ()
-
-        return find
-
-    def _text_finder(
-        self, kind: IndicatorKind, table: ExactTable, first_look: Filter
-    ) -> Callable[[str], tuple[IndicatorRow, ...]]:
-        """Return what finds a text in its one spelling."""
-        bits, slots, base = first_look.bits, first_look.slots, self._keyed
-
-        def find(text: str) -> tuple[IndicatorRow, ...]:
-            data = text_bytes(text)
-            # `Filter.may_hold`, without the call: most lookups end here.
-            slot = crc32(data) * slots >> 32
-            if not bits[slot >> 3] >> (slot & 7) & 1:
-                return ()
-            found = table.find(*digest_fingerprint(text_hash(data, base)))
-            return self._rows(kind, text, found) if found else ()
-
-        return find
-
-    def _network_finder(self, kind: IndicatorKind) -> Callable[[str], tuple[IndicatorRow, ...]]:
+    def _network_finder(self, kind: IndicatorKind) -> Finder:
         def find(value: str) -> tuple[IndicatorRow, ...]:
             try:
                 wanted = network(kind, value)
@@ -345,14 +297,6 @@ class MappedIndex:
 
         return find
 
-    def _rows(
-        self, kind: IndicatorKind, value: str, records: Sequence[int]
-    ) -> tuple[IndicatorRow, ...]:
-        get = self._records.get
-        if len(records) == 1:
-            return (IndicatorRow(kind, value, get(records[0])),)
-        return tuple([IndicatorRow(kind, value, get(record)) for record in records[:ROWS_MAX]])
-
 
 _EMPTY_SECTIONS: Final[Mapping[int, memoryview]] = {
     SETS: memoryview(bytes(8)),
@@ -364,19 +308,16 @@ def _table(section: Section) -> ExactTable:
     return ExactTable(memoryview(section.data), section.count, section.parameter)
 
 
-def _normalising(
-    kind: IndicatorKind, find: Callable[[str], tuple[IndicatorRow, ...]]
-) -> Callable[[str], tuple[IndicatorRow, ...]]:
-    normalised = normaliser(kind)
-
-    def look(value: str) -> tuple[IndicatorRow, ...]:
-        try:
-            text = normalised(value)
-        except BadValue:
-            return ()
-        return find(text)
-
-    return look
+def _texts(layout: Layout, records: RecordTable) -> Mapping[IndicatorKind, TextTable]:
+    base, found = keyed(layout.release.salt), {}
+    for kind, spec in KINDS.items():
+        section = layout.find(EXACT, spec.code)
+        if spec.shape is not Shape.TEXT or section is None:
+            continue
+        bits = layout.find(FILTER, spec.code)
+        first_look = Filter(memoryview(bits.data), bits.count) if bits else Filter(None, 0)
+        found[kind] = TextTable(kind, _table(section), first_look, base, records)
+    return found
 
 
 def _section(layout: Layout, kind: int) -> tuple[memoryview, int]:

@@ -14,6 +14,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from proto.content.errors import ContentDamaged, ContentTooLarge
+from proto.content.kinds import IndicatorKind
 from proto.model import Label, Tlp
 
 NS_PER_HOUR: Final = 3_600 * 10**9
@@ -44,6 +45,14 @@ class Provenance(Struct, frozen=True, gc=False):
     expires: int | None = None
     attack: Label = ""
     warning: Label = ""
+
+
+class IndicatorRow(Struct, frozen=True, gc=False):
+    """An indicator: a value in its one spelling, and where it comes from."""
+
+    kind: IndicatorKind
+    value: str
+    provenance: Provenance
 
 
 class RecordPool:

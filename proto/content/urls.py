@@ -7,6 +7,7 @@ what they hide. A URL without a scheme is read as ``http``.
 Source: RFC 3986 sections 5.2.4 and 6.2.2; inet_aton(3) for the ways to write an IPv4 address.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -14,7 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from proto.content.addresses import PORT_MAX, address_number, address_text
-from proto.content.domains import host_label, refanged
+from proto.content.domains import DOMAIN_CHARS_MAX, host_label, refanged
 from proto.content.errors import BadValue, shown
 
 URL_CHARS_MAX: Final = 4096
@@ -31,30 +32,33 @@ _SCHEME_CHARS: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789+.-")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _ADDRESS_PARTS: Final = 4
+# What is spelt so already, as most of what hosts and feeds hold; no port or escape in it.
+_PLAIN: Final = re.compile(
+    r"([a-z]{2,16})://((?:[a-z0-9_-]{1,63}\.)++[a-z]{1,63})"
+    r"(/[A-Za-z0-9_~!$&'()*+,;=:@/.-]*+)(\?[A-Za-z0-9_~!$&'()*+,;=:@/?.-]*+)?",
+    re.ASCII,
+)
 
 
 class Url(Struct, frozen=True, gc=False):
-    """A URL taken apart, each part in its one spelling; ``query`` has its question mark.
+    """A URL taken apart, each part in its one spelling, and ``text``, all of it.
 
     ``port`` is 0 where it is the scheme's own; ``is_address`` tells whether the host is one.
     """
+
+    text: str
 
     scheme: str
     host: str
     port: int
     path: str
     query: str
-    is_address: bool
-
-    def __str__(self) -> str:
-        """The one spelling."""
-        return f"{self.origin}{self.path}{self.query}"
+    is_address: bool = False
 
     @property
     def origin(self) -> str:
         """Scheme, host and port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}" if self.port else f"{self.scheme}://{host}"
+        return _origin(self.scheme, self.host, self.port)
 
     @property
     def service_port(self) -> int | None:
@@ -82,7 +86,7 @@ def url(text: str) -> str:
     Raises:
         BadValue: not a URL with a host.
     """
-    return str(parse_url(text))
+    return text if plain_url(text) else parse_url(text).text
 
 
 def url_prefix(text: str) -> str:
@@ -103,6 +107,9 @@ def parse_url(text: str) -> Url:
     Raises:
         BadValue: not a URL with a host, or too long.
     """
+    if plain := plain_url(text):
+        scheme, host, path, query = plain.groups("")
+        return Url(text, scheme, host, 0, path, query)
     whole = text.strip()
     if len(whole) > URL_CHARS_MAX:
         raise BadValue(f"{shown(whole)} is longer than {URL_CHARS_MAX} characters")
@@ -112,14 +119,22 @@ def parse_url(text: str) -> Url:
     end = min((at for at in map(rest.find, "/?#") if at >= 0), default=len(rest))
     host, port, is_address = _authority(rest[:end], scheme, whole)
     path, mark, query = rest[end:].partition("#")[0].partition("?")
-    return Url(
-        scheme=scheme,
-        host=host,
-        port=port,
-        path=_path(path),
-        query=mark + _escaped(query),
-        is_address=is_address,
-    )
+    path, query = _path(path), mark + _escaped(query)
+    spelt = _origin(scheme, host, port) + path + query
+    return Url(spelt, scheme, host, port, path, query, is_address)
+
+
+def _origin(scheme: str, host: str, port: int) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}:{port}" if port else f"{scheme}://{name}"
+
+
+def plain_url(text: str) -> re.Match[str] | None:
+    """Return the parts of a URL that surely is in its one spelling; its host is the second."""
+    found = _PLAIN.fullmatch(text) if len(text) <= URL_CHARS_MAX else None
+    if found and ("/." in text or len(found[2]) > DOMAIN_CHARS_MAX or found[1] in _FANGED):
+        return None
+    return found
 
 
 def _split_scheme(text: str) -> tuple[str, str]:

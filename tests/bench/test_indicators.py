@@ -8,6 +8,11 @@ COMPARED = {
     "rss_mib",
     "anonymous_rss_mib",
     "open_ms",
+    "rss_after_hits_mib",
+    "domain_parents_per_second",
+    "urls_with_host_per_second",
+    "cidr_lookups_per_second",
+    "build_cpu_seconds",
 }
 
 
@@ -26,4 +31,4 @@ def test_the_mix_is_the_same_each_time() -> None:
 
     assert first == list(indicators.values(20, seed=1))
     assert first != list(indicators.values(20, seed=2))
-    assert len({kind for kind, _ in first}) == 3
+    assert len({kind for kind, _ in first}) == 4

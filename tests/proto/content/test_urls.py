@@ -128,3 +128,14 @@ def test_any_text_has_one_stable_spelling_or_is_a_bad_value(text: str) -> None:
     prefix = found.partition("?")[0]
     assert url_prefix(url_prefix(prefix)) == url_prefix(prefix)
     assert url_prefix(prefix) in list(parse_url(found).prefixes())
+
+
+PLAIN_LOOKING = st.from_regex(
+    r"\A(https?|hxxp)://[a-z0-9-]{1,4}\.[a-z]{1,3}(/[a-z.]{0,3}){1,4}(\?[a-z/.]{0,4})?\Z"
+)
+
+
+@given(text=PLAIN_LOOKING)
+def test_what_is_taken_as_it_stands_is_what_the_long_way_gives(text: str) -> None:
+    assert url(text) == url(f" {text}")
+    assert parse_url(text) == parse_url(f" {text}")
