@@ -1,8 +1,9 @@
 """Which container and which unit a process belongs to, from the bytes of /proc/PID/cgroup.
 
 Docker, containerd, CRI-O and podman name a control group after the 64 hex digits of a container;
-LXC and nspawn after its name. systemd names one after the unit. No runtime's socket is asked: that
-right is worth as much as root.
+LXC and nspawn after its name. systemd names one after the unit. Below a user's own manager every
+name is that user's word: a container there is told with the user's number, so that nobody passes
+for another's. No runtime's socket is asked: that right is worth as much as root.
 
 Source: cgroups(7), systemd.unit(5).
 """
@@ -21,6 +22,7 @@ NAME_CHARS_MAX: Final = 256
 _LINES_MAX: Final = 64
 _HEX_ID: Final = re.compile(rb"(?:^|[-:/])([0-9a-f]{64})(?:\.scope)?$")
 _NAMED: Final = re.compile(rb"^(?:lxc\.payload\.|machine-)(.+?)(?:\.scope)?$")
+_MANAGER: Final = re.compile(rb"user@(\d{1,10})\.service")
 _UNIT_ENDS: Final = (b".service", b".scope", b".socket", b".mount", b".swap")
 
 
@@ -61,7 +63,16 @@ def parse_cgroup(data: bytes) -> Belonging:
 
 
 def _container(parts: list[bytes]) -> bytes | None:
-    """Return the innermost container that the path names."""
+    """Return the innermost container that the path names; ``@`` and a user if a user made it."""
+    name = _innermost(parts)
+    if name is None:
+        return None
+    owners = (found[1] for part in parts if (found := _MANAGER.fullmatch(part)))
+    owner = next(owners, None)
+    return name if owner is None else b"%s@%s" % (name, owner)
+
+
+def _innermost(parts: list[bytes]) -> bytes | None:
     for index in range(len(parts) - 1, -1, -1):
         if found := _HEX_ID.search(parts[index]) or _NAMED.match(parts[index]):
             return found[1]

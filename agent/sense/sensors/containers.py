@@ -170,7 +170,7 @@ def container_of(path: str) -> Container | None:
     )
     # The innermost container was made by whoever is named last.
     runtime = max(runtimes, default=(0, "unknown"))[1]
-    is_named = not _HEX_ID.fullmatch(belongs.container)
+    is_named = not _HEX_ID.match(belongs.container)
     return Container(
         id=belongs.container,
         runtime=runtime,

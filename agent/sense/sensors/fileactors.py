@@ -14,7 +14,7 @@ from msgspec import structs
 
 from agent.hostroot import HostFileError, HostRoot
 from agent.sense.sensors.identity import ProcessReader
-from agent.sense.sensors.namespaces import sees_host_processes
+from agent.sense.sensors.namespaces import has_host_numbers, sees_host_processes
 from proto.model import Process
 from runtime.clock import Clock
 
@@ -77,7 +77,7 @@ class Actors:
             return self._reader
         with contextlib.suppress(HostFileError):
             reader = ProcessReader(self._host, self._clock, argv_bytes_max=ARGV_BYTES_MAX)
-            if sees_host_processes(self._host, reader.proc):
+            if sees_host_processes(self._host, reader.proc) and has_host_numbers(self._host):
                 self._reader = reader
             else:
                 reader.close()

@@ -15,6 +15,7 @@ from agent.sense.sensors.procfs import STAT_BYTES_MAX, STATUS_BYTES_MAX, ProcErr
 
 _CAP_SYS_PTRACE: Final = 19
 _CAPABILITIES: Final = re.compile(rb"^CapEff:\t([0-9a-f]{1,16})$", re.MULTILINE)
+_NUMBERS: Final = re.compile(rb"^NSpid:((?:\t\d{1,10}){1,32})$", re.MULTILINE)
 _UID_MAP_BYTES_MAX: Final = 4096
 _KTHREADD: Final = 2
 _INIT: Final = 1
@@ -35,6 +36,20 @@ def sees_host_processes(host: HostRoot, proc: Proc) -> bool:
         return ours and host.readlink("/proc/self") == str(os.getpid())
     except HostFileError:
         return False
+
+
+def has_host_numbers(host: HostRoot) -> bool:
+    """Tell whether the kernel counts for us as this /proc does.
+
+    In a process number namespace of our own, events name processes by other numbers than a host's
+    /proc does, wherever that is mounted.
+    """
+    try:
+        status = host.read_bytes("/proc/self/status", STATUS_BYTES_MAX)
+    except HostFileError:
+        return False
+    found = _NUMBERS.search(status)
+    return found is not None and found[1].split() == [b"%d" % os.getpid()]
 
 
 def sees_host_network(host: HostRoot) -> bool:

@@ -3,7 +3,7 @@
 A container's root is a file system of its own, so a file that was executed from it tells the
 container even when the process has ended. It is learned from processes that could still be read,
 or from the mount point where that holds a container's number. An overlay that two containers are
-said to have is nobody's.
+said to have is nobody's, and so is one whose files were run outside of any before.
 """
 
 import re
@@ -26,7 +26,10 @@ class Overlays:
         Args:
             mounted: device number and mount point of every overlay.
         """
-        points = dict(mounted)
+        places = list(mounted)
+        # What lies on the host's own root tells of no container, whoever runs it.
+        roots = {dev for dev, path in places if path == b"/"}
+        points = {dev: path for dev, path in places if dev not in roots}
         self._devices = frozenset(points)
         self._owners = {dev: name for dev, name in self._owners.items() if dev in points}
         for dev, path in points.items():
@@ -38,9 +41,13 @@ class Overlays:
 
         Args:
             device: of the file; one that is no overlay teaches nothing.
-            container: its number; anything but text teaches nothing.
+            container: its number, None for one that is in none; anything else teaches nothing.
         """
-        if device not in self._devices or not isinstance(container, str):
+        if device not in self._devices:
+            return
+        if container is None:
+            self._owners.setdefault(device, "")
+        if not isinstance(container, str):
             return
         if self._owners.setdefault(device, container) != container:
             self._owners[device] = ""

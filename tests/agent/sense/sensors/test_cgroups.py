@@ -19,6 +19,11 @@ ID = "0123456789abcdef" * 4
             None,
             "user@1000.service",
         ),
+        (
+            f"/user.slice/user-1000.slice/user@1000.service/app.slice/docker-{ID}.scope",
+            f"{ID}@1000",
+            "user@1000.service",
+        ),
         (f"/system.slice/docker-{ID}.scope", ID, f"docker-{ID}.scope"),
         (f"/docker/{ID}", ID, None),
         (f"/machine.slice/libpod-{ID}.scope/container", ID, f"libpod-{ID}.scope"),

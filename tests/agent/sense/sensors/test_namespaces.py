@@ -6,6 +6,7 @@ import pytest
 
 from agent.hostroot import HostRoot
 from agent.sense.sensors.namespaces import (
+    has_host_numbers,
     may_look_into_others,
     sees_host_network,
     sees_host_processes,
@@ -19,6 +20,7 @@ ASK = (
     "from agent.sense.sensors.procdir import Proc\n"
     "host = HostRoot()\n"
     "print(sees_host_processes(host, Proc(host)), sees_host_network(host))\n"
+    "print(has_host_numbers(host))\n"
 )
 
 
@@ -81,3 +83,17 @@ def test_rights_over_others_come_with_one_capability(tmp_path: Path) -> None:
 
 def test_without_a_status_no_right_is_claimed(tmp_path: Path) -> None:
     assert not may_look_into_others(HostRoot(tmp_path))
+
+
+@pytest.mark.root
+def test_the_hosts_table_in_a_namespace_of_our_own_counts_otherwise_than_events() -> None:
+    if answers()[::2] != ["True", "True"]:
+        pytest.skip("process numbers are not the host's own here")
+
+    assert answers("unshare", "--pid", "--fork")[::2] == ["True", "False"]
+
+
+def test_a_table_that_does_not_know_us_counts_otherwise(tmp_path: Path) -> None:
+    a_process_dir(tmp_path, 2, stat=a_stat(2, "kthreadd", ppid=0))
+
+    assert not has_host_numbers(HostRoot(tmp_path))

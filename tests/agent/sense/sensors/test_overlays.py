@@ -24,12 +24,11 @@ def test_a_mount_point_with_a_containers_number_tells_it() -> None:
     assert overlays.owner(7) == NUMBER
 
 
-def test_other_file_systems_and_plain_processes_teach_nothing() -> None:
+def test_other_file_systems_and_unread_processes_teach_nothing() -> None:
     overlays = Overlays()
     overlays.renew([(7, b"/m")])
 
     overlays.learn(8, NUMBER)
-    overlays.learn(7, None)
     overlays.learn(7, UNSET)
 
     assert overlays.owner(7) is None
@@ -54,5 +53,24 @@ def test_what_was_unmounted_is_forgotten() -> None:
 
     overlays.renew([])
     overlays.renew([(7, b"/m")])
+
+    assert overlays.owner(7) is None
+
+
+def test_what_the_host_ran_before_is_no_containers() -> None:
+    overlays = Overlays()
+    overlays.renew([(7, b"/m")])
+
+    overlays.learn(7, None)
+    overlays.learn(7, NUMBER)
+
+    assert overlays.owner(7) is None
+
+
+def test_a_container_that_runs_a_file_of_the_hosts_root_does_not_own_that() -> None:
+    overlays = Overlays()
+    overlays.renew([(7, b"/"), (7, b"/var/lib"), (8, b"/m")])
+
+    overlays.learn(7, NUMBER)
 
     assert overlays.owner(7) is None
