@@ -39,9 +39,10 @@ _NAMES = (
     r"private[-_]?key|session[-_]?id|client[-_]?secret|bearer|signature|sig"
 )
 # name=value and name: value, up to the closing quote, or to white space, quote, & or ;. Nothing is
-# asked of what stands before the name: looking back from each place costs more than it tells.
+# asked of what stands before the name: looking back from each place costs more than it tells. Only
+# sudo's NOPASSWD: is no secret.
 _ASSIGNED = re.compile(
-    rf"(?i)((?:{_NAMES})[\w.-]{{0,20}}[\"']?\s{{0,2}}[=:]\s{{0,2}})"
+    rf"(?i)((?<!no)(?:{_NAMES})[\w.-]{{0,20}}[\"']?\s{{0,2}}[=:]\s{{0,2}})"
     r"(\"[^\"]{1,4096}\"|'[^']{1,4096}'|[\"']?[^\s\"'&;]{1,4096})"
 )
 _HEADER = re.compile(r"(?i)(\b(?:authorization|cookie):\s{0,4})([^\s\"'][^\"'\r\n]{0,4095})")

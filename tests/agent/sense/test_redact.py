@@ -74,7 +74,15 @@ def test_well_known_tokens_are_found_without_a_name_beside_them() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "ls -la /tmp", "https://example.org/a?b=1", "mount -o ro /dev/sda1", "-p 22"]
+    "text",
+    [
+        "",
+        "ls -la /tmp",
+        "https://example.org/a?b=1",
+        "mount -o ro /dev/sda1",
+        "-p 22",
+        "NOPASSWD: ALL",
+    ],
 )
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
     assert REDACTOR.text(text) == text
