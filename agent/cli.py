@@ -52,8 +52,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "match": (
         "agent.commands.match",
-        "match values against an indicator index",
-        "vedette-agent match --index indicators.vdx ipv4 192.0.2.7",
+        "match values against indicators, or recorded events against rules",
+        "vedette-agent match --rules rules/ --format ecs --events events.jsonl --json",
     ),
     "explain": (
         "agent.commands.explain",

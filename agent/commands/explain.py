@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import structs
@@ -13,6 +13,7 @@ from msgspec import structs
 from agent.commands.common import add_json, print_rows, settings_of
 from agent.commands.match import open_index
 from agent.commands.once import NOBODY, once
+from agent.commands.recorded import NoObservation, recorded_observation
 from agent.config import AgentSettings
 from agent.hostroot import HostRoot
 from agent.sense.contentstore import NO_INDICATORS, accepted_bundle
@@ -29,7 +30,6 @@ from runtime.errors import Fault, VedetteError
 COLUMNS = ("judge", "outcome", "value", "form", "why")
 LOOK_S = 30
 INPUT_CHARS_MAX = 1024 * 1024
-_BYTES_FIELDS: Final = frozenset({"boot_id", "sha256", "script_sha256", "finding_key"})
 _LOG: Final = "/explain.log"
 
 
@@ -191,20 +191,6 @@ def decoded(text: str) -> Observation:
         NothingToExplain: it holds none.
     """
     try:
-        tree = _with_bytes(msgspec.json.decode(text))
-        return msgspec.convert(tree, Observation, builtin_types=(bytes,))
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise NothingToExplain(
-            f"not an observation: {error}", hint="see the fields of Observation in proto/model.py"
-        ) from error
-
-
-def _with_bytes(value: Any) -> Any:  # noqa: ANN401  (whatever JSON holds)
-    if isinstance(value, dict):
-        return {
-            name: bytes.fromhex(item)
-            if name in _BYTES_FIELDS and isinstance(item, str)
-            else _with_bytes(item)
-            for name, item in value.items()
-        }
-    return [_with_bytes(item) for item in value] if isinstance(value, list) else value
+        return recorded_observation(text)
+    except NoObservation as error:
+        raise NothingToExplain(error.message, hint=error.hint) from error

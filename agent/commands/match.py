@@ -1,4 +1,4 @@
-"""``match``: values against an indicator index, without any daemon."""
+"""``match``: values against indicators, or recorded events against rules, without any daemon."""
 
 import argparse
 import mmap
@@ -6,19 +6,36 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from agent.commands.common import add_json, print_rows
+from agent.commands.common import add_json, print_rows, say
 from proto.content.index import MappedIndex
 from proto.content.kinds import IndicatorKind
 from proto.rows import plain
 
+FORMATS = ("observation", "ecs", "sysmon", "auditd", "raw")
 COLUMNS = ("rule_id", "event", "fields")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the command."""
-    parser.add_argument("--index", type=Path, required=True, metavar="FILE", help="a .vdx file")
-    parser.add_argument("kind", choices=[kind.value for kind in IndicatorKind])
-    parser.add_argument("values", nargs="+", metavar="VALUE", help="what to look up")
+    parser.add_argument("--index", type=Path, metavar="FILE", help="a .vdx file, to look VALUE up")
+    parser.add_argument(
+        "--rules",
+        type=Path,
+        metavar="PLACE",
+        help="a .vdr file, or Sigma rules where the collector is installed, to judge --events by",
+    )
+    parser.add_argument(
+        "--intel", type=Path, metavar="FILE", help="a .vdx file, to look values of --events up"
+    )
+    parser.add_argument(
+        "--events", type=Path, metavar="FILE", help="recorded events, one a line; - for input"
+    )
+    parser.add_argument(
+        "--format", choices=FORMATS, default=FORMATS[0], help="whose events (default: %(default)s)"
+    )
+    parser.add_argument("kind", nargs="?", choices=[kind.value for kind in IndicatorKind])
+    parser.add_argument("values", nargs="*", metavar="VALUE", help="what to look up")
+    parser.set_defaults(usage_error=parser.error)
     add_json(parser)
 
 
@@ -26,13 +43,38 @@ def run(args: argparse.Namespace) -> int:
     """Print one match a line; exit 3 when there is one.
 
     Raises:
-        ContentError: the file is not an index, or the kind is not one.
-        OSError: the file cannot be read.
+        ContentError: a file is not an index, or no rules, or the kind is not one.
+        NoRules: there are none, or nothing here can compile them.
+        OSError: a file cannot be read.
     """
+    if args.events is not None:
+        return _replay(args)
+    if args.index is None or args.kind is None or not args.values:
+        args.usage_error("give --index, a kind and values; or --events with --rules or --intel")
     index = open_index(args.index)
     count = print_rows(
         _matches(index, IndicatorKind(args.kind), args.values), COLUMNS, as_json=args.json
     )
+    return 3 if count else 0
+
+
+def _replay(args: argparse.Namespace) -> int:
+    if args.kind is not None or args.index is not None:
+        args.usage_error("--events takes --rules and --intel, and no values")
+    if args.rules is None and args.intel is None:
+        args.usage_error("--events needs --rules or --intel")
+    # What judges events is much to load for a look at one value.
+    from agent.commands.replay import Judged, opened, replay  # noqa: PLC0415
+    from agent.commands.rulesource import rules_at  # noqa: PLC0415
+
+    rules = rules_at(args.rules) if args.rules is not None else None
+    index = open_index(args.intel) if args.intel is not None else None
+    told = Judged()
+    with opened(args.events) as events:
+        rows = replay(events, args.format, rules, index, told)
+        count = print_rows(rows, COLUMNS, as_json=args.json)
+    if told.bad:
+        say(f"{told.bad} of {told.lines} lines are no events of format {args.format}")
     return 3 if count else 0
 
 

@@ -16,7 +16,7 @@ from agent.sense.match.sigmajudge import Judge, Judges, Look
 from agent.sense.match.sigmanormal import Node, knows, leaves, normal
 from agent.sense.match.sigmaprefilter import Prefilter
 from agent.sense.match.sigmawitness import chosen, clauses
-from proto.content.rules import DetectionRule, RuleSet, RuleSource
+from proto.content.rules import DetectionRule, RuleSet, RuleSource, fields_of
 
 # Distinct combinations of log sources and unknown fields that are kept ready.
 GROUPS_MAX: Final = 256
@@ -58,6 +58,10 @@ class RuleEngine:
     Args:
         rules: have been checked, as every rule file is when it is read.
 
+    Attributes:
+        rules: as given.
+        fields: all fields that any of them asks.
+
     Raises:
         ContentDamaged: an expression or a network of a rule is none.
     """
@@ -66,9 +70,7 @@ class RuleEngine:
         self.rules = rules
         self._judges = Judges(rules.predicates)
         self._groups: dict[tuple[tuple[RuleSource, ...], frozenset[str]], _Group] = {}
-        self._fields = frozenset(
-            predicate.field for predicate in rules.predicates if predicate.field is not None
-        )
+        self.fields = fields_of(rules.predicates)
 
     def prepare(self, sources: tuple[RuleSource, ...], unknown: frozenset[str]) -> int:
         """Make ready for events of some sources; return how many rules judge them."""

