@@ -42,7 +42,7 @@ _NAMES = (
 # asked of what stands before the name: looking back from each place costs more than it tells. Only
 # sudo's NOPASSWD: is no secret.
 _ASSIGNED = re.compile(
-    rf"(?i)((?<!no)(?:{_NAMES})[\w.-]{{0,20}}[\"']?\s{{0,2}}[=:]\s{{0,2}})"
+    rf"(?i)((?<!no)(?:{_NAMES})[\w.-]{{0,20}}+[\"']?\s{{0,2}}[=:]\s{{0,2}})"
     r"(\"[^\"]{1,4096}\"|'[^']{1,4096}'|[\"']?[^\s\"'&;]{1,4096})"
 )
 _HEADER = re.compile(r"(?i)(\b(?:authorization|cookie):\s{0,4})([^\s\"'][^\"'\r\n]{0,4095})")
@@ -63,8 +63,10 @@ _WEBHOOK = re.compile(r"(?i)(hooks\.slack\.com/services/)([^\s\"']{8,256})")
 # A password's digest, as crypt(5) writes it.
 _CRYPT = re.compile(r"(\$(?:[1-9]|2[abxy]?|y|gy|md5|sha1)\$[./A-Za-z0-9$,=]{8,256})")
 _PEM = re.compile(r"(?s)(-----BEGIN [A-Z ]{0,32}PRIVATE KEY-----)(.+?)(-----END|\Z)")
-_OPTION = re.compile(rf"(?i)^--?[\w-]{{0,40}}?(?:{_NAMES})[\w-]{{0,20}}$")
-_OPTION_IS = re.compile(rf"(?is)^(--?[\w-]{{0,40}}?(?:{_NAMES})[\w-]{{0,20}}[=:])(.+)$")
+_NAME = re.compile(rf"(?i){_NAMES}")
+# What each of the names has in it: looked for first, because most text has none of them.
+_STEMS = ("pass", "pwd", "secret", "token", "key", "auth", "cred", "session", "bearer", "sig")
+_OPTION = re.compile(r"(?s)(--?[\w-]{1,80}+)(?:([=:])(.+))?")
 # A word of a command line with the quotes in it, or what stands between words.
 _WORD = re.compile(r"\s+|(?:\"[^\"]*\"|'[^']*'|[^\s\"']|[\"'])+")
 _DOLLAR_OR_DASHES = ("$", "-----")
@@ -141,7 +143,7 @@ class Redactor:
         if any(mark in text for mark in _DOLLAR_OR_DASHES):
             text = _CRYPT.sub(self._whole, text)
             text = _PEM.sub(self._second, text)
-        return _ASSIGNED.sub(self._assigned, text)
+        return _ASSIGNED.sub(self._assigned, text) if _may_name(text) else text
 
     def _whole(self, match: re.Match[str]) -> str:
         return self.placeholder(match[0])
@@ -193,8 +195,9 @@ class Redactor:
                 yield word if not word or word.startswith(_PLACED) else self.placeholder(word)
                 continue
             program = word.rpartition("/")[2]
-            taking += _SECRET_OPTIONS.get(program, ())
-            within += _SECRET_WITHIN.get(program, ())
+            # Each once: a word of an attacker's may come again and again.
+            taking += tuple(o for o in _SECRET_OPTIONS.get(program, ()) if o not in taking)
+            within += tuple(o for o in _SECRET_WITHIN.get(program, ()) if o not in within)
             option = next((o for o in (*taking, *within) if word.startswith(o)), None)
             value = "" if option is None else word.removeprefix(option)
             if option is not None and (len(option) <= _SHORT_CHARS or value[:1] in {"", "="}):
@@ -202,9 +205,12 @@ class Redactor:
                 bare = value.removeprefix("=")
                 yield word.removesuffix(bare) + self.placeholder(bare) if bare else word
                 continue
-            is_next_secret = word in taking or _OPTION.match(word) is not None
-            named = None if is_next_secret else _OPTION_IS.match(word)
-            yield self._second(named) if named is not None else cleaned(word)
+            named = _secret_option(word)
+            is_next_secret = word in taking or (named is not None and not named[2])
+            if named is not None and named[2] and not named[3].startswith(_PLACED):
+                yield named[1] + named[2] + self.placeholder(named[3])
+            else:
+                yield cleaned(word)
 
     def item(self, item: InventoryItem) -> InventoryItem:
         """Return the inventory item as it may be sealed."""
@@ -297,6 +303,17 @@ class Redactor:
         if not self._settings.pseudonymise_users or not isinstance(user.name, str):
             return user
         return structs.replace(user, name=self.placeholder(user.name))
+
+
+def _may_name(text: str) -> bool:
+    lower = text.lower()
+    return any(stem in lower for stem in _STEMS)
+
+
+def _secret_option(word: str) -> re.Match[str] | None:
+    """Return name, separator and value of an option whose name says that its value is secret."""
+    found = _OPTION.fullmatch(word) if word.startswith("-") else None
+    return found if found is not None and _NAME.search(found[1]) else None
 
 
 def _cut(text: str, chars_max: int) -> str:
