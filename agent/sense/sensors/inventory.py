@@ -37,6 +37,7 @@ _SLOWER: Final = 4
 _ITEMS: Final = b"i:"
 _ITEMS_END: Final = b"i;"
 _FULL_KEY: Final = b"!full"
+_BEGUN_KEY: Final = b"!begun"
 _STATING_KEY: Final = b"!stating"
 
 _Steps = Generator[None, None, None]
@@ -45,7 +46,7 @@ _Steps = Generator[None, None, None]
 class FullSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """When all is stated again although nothing changed."""
 
-    # Once in so many seconds, at a time that differs from host to host.
+    # Once in so many seconds, the first time up to half of it earlier: hosts do not speak together.
     interval_s: Annotated[int, Meta(ge=600, le=2_592_000)] = 86_400
     # Whoever asks for it gets it at most this often.
     asked_interval_s_min: Annotated[int, Meta(ge=60, le=604_800)] = 3600
@@ -193,6 +194,8 @@ class InventorySensor:
         room = POLL_SIGHTINGS_MAX - _SIGHTINGS_A_STEP
         while self._steps is not None and len(self._out) <= room:
             if next(self._steps, self) is self:
+                # The next look at the same listing has to find what this one told.
+                self._told.commit(self._clock.wall_ns())
                 self._steps = self._next_steps()
             if self._clock.boot_ns() >= deadline:
                 return
@@ -263,22 +266,28 @@ class InventorySensor:
 
     def _note_full(self) -> None:
         """Begin to state everything where a new interval has begun."""
-        slot = b"%d" % self._slot()
-        stored = self._told.get(_FULL_KEY)
-        if stored == slot:
-            return
-        if stored is None:
-            self._told.put(_FULL_KEY, slot)  # all was stated a moment ago, for the first time
+        begun = self._told.get(_BEGUN_KEY)
+        if begun is None:
+            # All was stated a moment ago, for the first time.
+            begun = b"%d" % (self._clock.wall_ns() // NS_PER_S)
+            self._told.put(_BEGUN_KEY, begun)
+            self._told.put(_FULL_KEY, b"%d" % self._slot(begun))
             self._stated_at = self._clock.boot_ns()
-        elif self._may_state():
+            return
+        slot = b"%d" % self._slot(begun)
+        if self._told.get(_FULL_KEY) != slot and self._may_state():
             self._told.put(_FULL_KEY, slot)
             self._state_all()
 
-    def _slot(self) -> int:
-        """Return the number of the interval that we are in, which begins when our id says."""
+    def _slot(self, begun: bytes) -> int:
+        """Return the number of the interval that we are in.
+
+        The first is shorter than the others, by up to a half as our id says: hosts that were set up
+        together do not speak together.
+        """
         interval = self._full.interval_s
-        phase = int.from_bytes(self._told.id[:8], "big") % interval
-        return (self._clock.wall_ns() // NS_PER_S + phase) // interval
+        shorter = int.from_bytes(self._told.id[:8], "big") % interval // 2
+        return (self._clock.wall_ns() // NS_PER_S - int(begun) + shorter) // interval
 
     def _may_state(self) -> bool:
         """Tell whether everything was stated long enough ago; clocks that jump ask for it too."""
