@@ -1,5 +1,7 @@
 """The ways a feed writes its rows: one function each, in one table.
 
+Lists that anybody may write are here, those of one publisher in a module of its own.
+
 A function gets the bytes of a file and yields, for each row, what it says or why it cannot be read.
 Nothing a file holds raises anything but `FeedUnusable`, and that only when no row can be read.
 """
@@ -7,15 +9,27 @@ Nothing a file holds raises anything but `FeedUnusable`, and that only when no r
 import csv
 import re
 from collections.abc import Callable, Iterator, Mapping
-from io import BytesIO
 from types import MappingProxyType
 from typing import Final
 
+from collector.feeds import (
+    feodo,
+    malwarebazaar,
+    misp,
+    otx,
+    spamhaus,
+    sslbl,
+    stix,
+    threatfox,
+    urlhaus,
+)
 from collector.feeds.errors import FeedUnusable
+from collector.feeds.lines import COLUMNS_MAX, lines
 from collector.feeds.rows import (
     BadRow,
     FeedRow,
     LowCount,
+    Read,
     kind_of,
     read_attack,
     read_confidence,
@@ -26,12 +40,8 @@ from collector.feeds.rows import (
 from collector.feeds.settings import FeedFormat, FeedKind, FeedSettings
 from proto.content.errors import BadValue, shown
 
-LINE_BYTES_MAX: Final = 16 * 1024
-COLUMNS_MAX: Final = 64
-ROWS_MAX: Final = 20_000_000
 _COUNTED: Final = re.compile(r"(\S+)[ \t]+(\d{1,6})", re.ASCII)
 
-Read = FeedRow | BadRow | LowCount
 Reader = Callable[[FeedSettings, str, bytes], Iterator[Read]]
 
 
@@ -42,7 +52,7 @@ def read_plain(feed: FeedSettings, file: str, data: bytes) -> Iterator[Read]:
         FeedUnusable: more lines than a feed may have.
     """
     kind = _kind(feed)
-    for line, text in _lines(file, data):
+    for line, text in lines(file, data):
         yield text if isinstance(text, BadRow) else FeedRow(line, kind_of(kind, text), text)
 
 
@@ -53,7 +63,7 @@ def read_counted(feed: FeedSettings, file: str, data: bytes) -> Iterator[Read]:
         FeedUnusable: more lines than a feed may have.
     """
     kind = _kind(feed)
-    for line, text in _lines(file, data):
+    for line, text in lines(file, data):
         if isinstance(text, BadRow):
             yield text
         elif not (found := _COUNTED.fullmatch(text)):
@@ -75,7 +85,7 @@ def read_csv(feed: FeedSettings, file: str, data: bytes) -> Iterator[Read]:
         FeedUnusable: the header is missing or has no column ``value``; too many lines.
     """
     columns: dict[str, int] = {}
-    for line, text in _lines(file, data):
+    for line, text in lines(file, data):
         if isinstance(text, BadRow):
             yield text
             continue
@@ -137,23 +147,6 @@ def _csv_row(feed: FeedSettings, columns: Mapping[str, int], line: int, cells: l
     )
 
 
-def _lines(file: str, data: bytes) -> Iterator[tuple[int, str | BadRow]]:
-    """Yield each line that is not empty and not a comment, or why it cannot be read."""
-    for line, raw in enumerate(BytesIO(data.removeprefix(b"\xef\xbb\xbf")), start=1):
-        if line > ROWS_MAX:
-            raise FeedUnusable(f"{file} has more than {ROWS_MAX} lines")
-        stripped = raw.strip()
-        if not stripped or stripped.startswith(b"#"):
-            continue
-        if len(stripped) > LINE_BYTES_MAX:
-            yield line, BadRow(file, line, f"longer than {LINE_BYTES_MAX} bytes")
-            continue
-        try:
-            yield line, stripped.decode()
-        except UnicodeDecodeError:
-            yield line, BadRow(file, line, "not UTF-8")
-
-
 def _kind(feed: FeedSettings) -> FeedKind:
     if feed.kind is None:
         raise FeedUnusable(f"feed {feed.name}: its settings say no kind")
@@ -165,5 +158,17 @@ FORMATS: Final[Mapping[FeedFormat, Reader]] = MappingProxyType(
         FeedFormat.PLAIN: read_plain,
         FeedFormat.CSV: read_csv,
         FeedFormat.COUNTED: read_counted,
+        FeedFormat.URLHAUS: urlhaus.read,
+        FeedFormat.THREATFOX: threatfox.read,
+        FeedFormat.THREATFOX_CSV: threatfox.read_csv,
+        FeedFormat.MALWAREBAZAAR: malwarebazaar.read,
+        FeedFormat.FEODO: feodo.read,
+        FeedFormat.SSLBL: sslbl.read,
+        FeedFormat.SSLBL_JA3: sslbl.read_ja3,
+        FeedFormat.SPAMHAUS: spamhaus.read,
+        FeedFormat.MISP: misp.read,
+        FeedFormat.MISP_CSV: misp.read_csv,
+        FeedFormat.OTX: otx.read,
+        FeedFormat.STIX: stix.read,
     }
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 
 from collector.feeds.settings import FeedKind
@@ -15,6 +16,8 @@ from proto.content.normalise import address_kind, likely_kind
 from proto.model import Tlp
 
 NS_PER_S: Final = 10**9
+# What decoding anybody's JSON raises: text that is no UTF-8 in a name is its own case.
+JSON_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _TIME_CHARS_MAX: Final = 40
 _TIME_MAX: Final = 2**63 // NS_PER_S
 _UNIX: Final = re.compile(r"\d{9,10}", re.ASCII)
@@ -82,6 +85,9 @@ class LowCount(Struct, frozen=True):
     line: int
 
 
+Read = FeedRow | BadRow | LowCount
+
+
 def read_kind(text: str) -> FeedKind:
     """Return the kind that a word means.
 
@@ -104,6 +110,16 @@ def kind_of(kind: FeedKind, value: str) -> IndicatorKind:
     if kind in _TOLD_BY_SHAPE:
         return likely_kind(value)
     return IndicatorKind(kind.value)
+
+
+def label(text: str) -> str | None:
+    """Return a text as a family is kept: cut, and None where there is none."""
+    return text.strip()[:256] or None
+
+
+def endpoint(address: str, port: str) -> str:
+    """Return an address and a port as one value."""
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def read_confidence(text: str) -> int:

@@ -44,12 +44,27 @@ class FeedFormat(enum.Enum):
     """How a feed's rows are written.
 
     ``plain``: a value a line. ``csv``: a header, then rows. ``counted``: a value and how many lists
-    name it. Lines that begin with # are comments in all three.
+    name it. Lines that begin with # are comments in all three. The others are what their publishers
+    give away, as it is: abuse.ch's ``urlhaus``, ``threatfox`` (JSON), ``threatfox_csv``,
+    ``malwarebazaar``, ``feodo``, ``sslbl`` and ``sslbl_ja3``; ``spamhaus`` DROP; ``misp`` events
+    and ``misp_csv``; ``otx`` pulses; ``stix`` 2.1 bundles.
     """
 
     PLAIN = "plain"
     CSV = "csv"
     COUNTED = "counted"
+    URLHAUS = "urlhaus"
+    THREATFOX = "threatfox"
+    THREATFOX_CSV = "threatfox_csv"
+    MALWAREBAZAAR = "malwarebazaar"
+    FEODO = "feodo"
+    SSLBL = "sslbl"
+    SSLBL_JA3 = "sslbl_ja3"
+    SPAMHAUS = "spamhaus"
+    MISP = "misp"
+    MISP_CSV = "misp_csv"
+    OTX = "otx"
+    STIX = "stix"
 
 
 class WarningPolicy(enum.Enum):
@@ -88,7 +103,7 @@ class FeedSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     def __post_init__(self) -> None:
         if self.path.startswith("/") or ".." in self.path.split("/"):
             raise ValueError("path lies below the directory of lists")
-        if self.kind is None and self.format is not FeedFormat.CSV:
+        if self.kind is None and self.format in {FeedFormat.PLAIN, FeedFormat.COUNTED}:
             raise ValueError("kind is needed for this format")
 
 

@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from collector.feeds.errors import WarningListUnusable
+from collector.feeds.rows import JSON_ERRORS
 from proto.content.addresses import Network, read_network
 from proto.content.errors import BadValue, shown
 from proto.content.kinds import KINDS, IndicatorKind, Shape
@@ -96,7 +97,7 @@ def read_warninglist(data: bytes) -> WarningList:
         raise WarningListUnusable(f"a warninglist has at most {LIST_BYTES_MAX} bytes")
     try:
         found = msgspec.json.decode(data, type=_ListFile)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except JSON_ERRORS as error:
         raise WarningListUnusable(f"not a warninglist: {error}") from error
     entries, bad = [], []
     for entry in found.list:

@@ -23,7 +23,7 @@ _ASCII: Final = re.compile(
     r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{0,62}[a-z_-][a-z0-9_-]{0,62}", re.ASCII
 )
 # What is spelt so already, as nearly all that hosts and feeds hold.
-_PLAIN: Final = re.compile(r"(?:[a-z0-9_-]{1,63}\.)++[a-z]{1,63}", re.ASCII)
+_PLAIN: Final = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z]{1,63}", re.ASCII)
 _DEFANGED: Final = ("[.]", "(.)", "{.}", "[dot]", "(dot)")
 # Soft hyphen, zero-width space, word joiner, byte order mark, variation selectors.
 _IGNORED: Final = dict.fromkeys((0xAD, 0x200B, 0x2060, 0xFEFF, *range(0xFE00, 0xFE10)))

@@ -34,7 +34,7 @@ _HEX: Final = frozenset("0123456789abcdefABCDEF")
 _ADDRESS_PARTS: Final = 4
 # What is spelt so already, as most of what hosts and feeds hold; no port or escape in it.
 _PLAIN: Final = re.compile(
-    r"([a-z]{2,16})://((?:[a-z0-9_-]{1,63}\.)++[a-z]{1,63})"
+    r"([a-z]{2,16})://((?:[a-z0-9_-]{1,63}\.)+[a-z]{1,63})"
     r"(/[A-Za-z0-9_~!$&'()*+,;=:@/.-]*+)(\?[A-Za-z0-9_~!$&'()*+,;=:@/?.-]*+)?",
     re.ASCII,
 )

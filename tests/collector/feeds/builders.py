@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from collector.feeds.compile import Compiled, FeedFile, FeedInput, compile_content
-from collector.feeds.formats import FORMATS, Read
+from collector.feeds.formats import FORMATS
 from collector.feeds.publish import Publisher
+from collector.feeds.rows import Read
 from collector.feeds.settings import FeedFormat, FeedKind, FeedSettings, FeedsSettings
 from collector.feeds.warninglists import WarningList, WarningLists, read_warninglist
 from tests.fakes.clock import FakeClock

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from collector.feeds import formats
 from collector.feeds.errors import FeedUnusable
-from collector.feeds.formats import COLUMNS_MAX, FORMATS, LINE_BYTES_MAX
+from collector.feeds.formats import FORMATS
+from collector.feeds.lines import COLUMNS_MAX, LINE_BYTES_MAX
 from collector.feeds.rows import BadRow, FeedRow, LowCount
 from collector.feeds.settings import FeedFormat
 from proto.content.kinds import IndicatorKind
@@ -115,17 +116,56 @@ def test_any_bytes_are_rows_or_an_unusable_feed(data: bytes, format_: FeedFormat
     except FeedUnusable:
         return
 
-    lines = [row.line for row in found]
-    assert lines == sorted(set(lines))
-
-
-def test_more_lines_than_a_feed_may_have_make_it_unusable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "ROWS_MAX", 2)
-
-    with pytest.raises(FeedUnusable):
-        rows_of("192.0.2.1\n" * 3, a_feed())
+    places = [row.line for row in found]
+    assert places == sorted(places)
 
 
 def test_a_list_without_columns_or_kind_is_unusable() -> None:
     with pytest.raises(FeedUnusable):
         list(formats.read_plain(a_csv(), "list.txt", b"192.0.2.1"))
+
+
+SAMPLES = {
+    FeedFormat.URLHAUS: b'"7","2026-05-27","http://a.example/","online",,"x","y","z","r"\n',
+    FeedFormat.THREATFOX: b'{"1":[{"ioc_value":"a.example","ioc_type":"domain"}]}',
+    FeedFormat.THREATFOX_CSV: b'"2026-05-27","1","a.example","domain","x"\n',
+    FeedFormat.MALWAREBAZAAR: b'"2026-05-27","' + b"a" * 64 + b'","","","x","y"\n',
+    FeedFormat.FEODO: b'"2026-05-27","192.0.2.1","447","online",,"Emotet"\n',
+    FeedFormat.SSLBL: b"2026-05-27," + b"a" * 40 + b",x\n",
+    FeedFormat.SSLBL_JA3: b"a" * 32 + b",2026-05-27,2026-05-27,x\n",
+    FeedFormat.SPAMHAUS: b'{"cidr":"192.0.2.0/24","sblid":"x"}\n{"type":"metadata","records":1}\n',
+    FeedFormat.MISP: b'{"Event":{"Attribute":[{"type":"domain","value":"a.b","to_ids":true}]}}',
+    FeedFormat.MISP_CSV: b"u,1,x,domain,a.example,,1,\n",
+    FeedFormat.OTX: b'{"results":[{"indicators":[{"indicator":"a.example","type":"domain"}]}]}',
+    FeedFormat.STIX: b'{"objects":[{"type":"indicator","id":"i","pattern":"[file:name = \'a\']"}]}',
+    FeedFormat.PLAIN: b"192.0.2.1\n",
+    FeedFormat.COUNTED: b"192.0.2.1 3\n",
+    FeedFormat.CSV: b"value,kind\n192.0.2.1,ip\n",
+}
+
+
+@pytest.mark.parametrize("format_", FeedFormat)
+def test_a_sample_of_each_format_is_read_without_a_bad_row(format_: FeedFormat) -> None:
+    found = rows_of(SAMPLES[format_], a_feed(format=format_))
+
+    assert found
+    assert all(isinstance(row, FeedRow) for row in found)
+
+
+@given(
+    format_=st.sampled_from(FeedFormat),
+    cut=st.integers(0, 80),
+    place=st.integers(0, 79),
+    byte=st.integers(0, 255),
+)
+def test_a_file_that_is_cut_or_changed_is_rows_or_an_unusable_feed(
+    format_: FeedFormat, cut: int, place: int, byte: int
+) -> None:
+    data = bytearray(SAMPLES[format_])
+    data[place % len(data)] = byte
+    try:
+        found = rows_of(bytes(data[: len(data) - cut]), a_feed(format=format_))
+    except FeedUnusable:
+        return
+
+    assert all(isinstance(row, FeedRow | BadRow | LowCount) for row in found)

@@ -130,6 +130,7 @@ def test_a_pattern_that_is_used_ends_soon_on_the_longest_value(text: str) -> Non
         b'{"name": "", "type": "cidr", "list": []}',
         b'{"name": "x", "type": "cidr", "list": [1]}',
         b"[" * 100_000,
+        b'{"\x80": 1}',
     ],
 )
 def test_what_is_no_warninglist_is_refused_by_name(data: bytes) -> None:
