@@ -39,6 +39,7 @@ from agent.sense.batch import OpenBatch, OpenBatches, SealingSettings
 from agent.sense.budget import Budget
 from agent.sense.door import Door
 from agent.sense.floods import Floods
+from agent.sense.lossbook import LossBook
 from agent.sense.outbox import Outbox, Visible
 from agent.sense.pacing import Pace
 from agent.sense.ports import Ease, Easing, Restating, Sensor, SensorHealth, Sighting
@@ -142,6 +143,7 @@ class Sense:
         self._clock = parts.clock
         self._open = OpenBatches(parts.sealing)
         self._tally = Tally()
+        self._losses = LossBook()
         self._unsaved: list[SealedBatch] = []
         self._unsaved_cursors: dict[str, bytes] = {}
         self._retry_at = 0
@@ -459,7 +461,7 @@ class Sense:
                 self._find(sighting, None)
             elif isinstance(sighting, model.InventoryItem):
                 self._add(self._p.redactor.item(sighting))
-            else:
+            elif not isinstance(sighting, model.Drop) or self._losses.admits(sighting):
                 self._add(sighting)
 
     def _observe(self, observation: model.Observation) -> None:
@@ -533,7 +535,7 @@ class Sense:
         for name, sensor in self._p.sensors.items():
             self._note_health(name, sensor)
         # The cursors of this commit are past what was held back, so its count goes with them.
-        for drop in self._p.floods.take():
+        for drop in (*self._p.floods.take(), *self._losses.take()):
             self._add(drop)
         self._declare_unread()
         batches = self._open.take()

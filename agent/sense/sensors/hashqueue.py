@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import UNSET, Struct, UnsetType, structs
 
 from agent.sense.sensors.family import CAVEATS_MAX
-from agent.sense.sensors.imagehash import CHANGED, ImageHashes
+from agent.sense.sensors.imagehash import CHANGED, REMOTE, ImageHashes
 from agent.sense.sensors.images import Image, ImageKey
 from proto.model import ObservationKind, Precision, Process
 from runtime.clock import NS_PER_S, Clock
@@ -119,6 +119,10 @@ class HashQueue:
             image: the file.
             pid: the process that runs it, or is about to.
         """
+        if image.is_remote:
+            # Who serves it says what its stamps are, be it those of a file that is known.
+            image.close()
+            return Shot(changed=image.facts.changed, caveat=REMOTE)
         key = image.key
         digest = self._hashes.known(key)
         if digest is not None:

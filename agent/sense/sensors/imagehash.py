@@ -61,10 +61,10 @@ class ImageHashes:
         """
         if self._job is None or self._job.image is not image:
             self.abandon()
-            if (digest := self._known.get(image.key)) is not None:
-                return Hashed(digest)
             if refusal := self._refusal(image):
                 return Hashed(UNSET, refusal)
+            if (digest := self._known.get(image.key)) is not None:
+                return Hashed(digest)
             try:
                 self._job = _Job(image)
             except OSError:

@@ -4,7 +4,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from agent.sense.sensors.hashqueue import (
     HELD_S_MAX,
@@ -16,7 +16,7 @@ from agent.sense.sensors.hashqueue import (
     Seen,
     Shot,
 )
-from agent.sense.sensors.imagehash import CHANGED, SLICE_BYTES, ImageHashes
+from agent.sense.sensors.imagehash import CHANGED, REMOTE, SLICE_BYTES, ImageHashes
 from agent.sense.sensors.images import Image
 from agent.syscalls import facts_here, facts_of
 from proto.model import ObservationKind, Precision, Process
@@ -229,3 +229,17 @@ def test_no_descriptor_stays_open(tmp_path: Path) -> None:
         made.queue.step()
 
     assert descriptors() <= before
+
+
+def test_a_server_that_copies_the_stamps_of_a_known_file_does_not_get_its_digest(
+    tmp_path: Path,
+) -> None:
+    queue = AQueue()
+    path = a_file(tmp_path, "known", b"known")
+    queue.push(1, path)
+    queue.told()
+    served = structs.replace(an_image(path), is_remote=True)
+
+    shot = queue.queue.submit(served, 2)
+
+    assert (shot.sha256, shot.caveat, shot.image) == (UNSET, REMOTE, None)
