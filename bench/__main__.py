@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, tuple[str, str]] = {
     "ingest": ("bench.ingest", "sealed batches over mutual TLS into the collector's ledger"),
     "seal": ("bench.seal", "findings encoded, sealed and committed by the agent"),
     "indicators": ("bench.indicators", "lookups in the mapped indicator index"),
+    "sigma": ("bench.sigma", "events judged by Sigma rules"),
     "forward": ("bench.forward", "admitted findings to an HTTP Event Collector"),
     "footprint": ("bench.footprint", "memory, processor time and wakeups of an idle agent"),
     "recovery": ("bench.recovery", "time until receipts flow again after kill -9"),

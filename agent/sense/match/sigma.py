@@ -34,9 +34,14 @@ class _Group:
     """The rules that judge events of one kind."""
 
     def __init__(
-        self, rules: RuleSet, judges: Judges, chosen_rules: list[tuple[DetectionRule, Node]]
+        self,
+        rules: RuleSet,
+        judges: Judges,
+        chosen_rules: list[tuple[DetectionRule, Node]],
+        key: tuple[tuple[int, ...], frozenset[str]],
     ) -> None:
         self.rules = chosen_rules
+        self.key = key
         self.judges: list[Judge | None] = [None] * len(chosen_rules)
         self._shared = judges
         self.prefilter = Prefilter(
@@ -71,6 +76,7 @@ class RuleEngine:
         self._judges = Judges(rules.predicates)
         self._groups: dict[tuple[tuple[RuleSource, ...], frozenset[str]], _Group] = {}
         self.fields = fields_of(rules.predicates)
+        self._sources = frozenset(rule.source for rule in rules.rules)
 
     def prepare(self, sources: tuple[RuleSource, ...], unknown: frozenset[str]) -> int:
         """Make ready for events of some sources; return how many rules judge them."""
@@ -120,20 +126,30 @@ class RuleEngine:
         if group is None:
             if len(self._groups) >= GROUPS_MAX:
                 self._groups.clear()
-            group = _Group(self.rules, self._judges, list(self._routed(sources, unknown)))
+            # Many sources have the same rules, and rules are what takes room.
+            key = (self._routed(sources), unknown)
+            same = (one for one in self._groups.values() if one.key == key)
+            group = next(same, None) or self._made(*key)
             self._groups[sources, unknown] = group
         return group
 
-    def _routed(
-        self, sources: tuple[RuleSource, ...], unknown: frozenset[str]
-    ) -> Iterator[tuple[DetectionRule, Node]]:
+    def _routed(self, sources: tuple[RuleSource, ...]) -> tuple[int, ...]:
+        """Return which rules are for events of some sources."""
+        taken = {
+            source: not sources or any(source.takes(event) for event in sources)
+            for source in self._sources
+        }
+        return tuple(at for at, rule in enumerate(self.rules.rules) if taken[rule.source])
+
+    def _made(self, routed: tuple[int, ...], unknown: frozenset[str]) -> _Group:
         is_known = knows(self.rules.predicates, unknown)
-        for rule in self.rules.rules:
-            if sources and not any(rule.source.takes(source) for source in sources):
-                continue
+        found = []
+        for at in routed:
+            rule = self.rules.rules[at]
             node = normal(rule.condition, is_known)
             if node is not None:
-                yield rule, node
+                found.append((rule, node))
+        return _Group(self.rules, self._judges, found, (routed, unknown))
 
 
 def _as_text(event: SigmaEvent) -> SigmaEvent:
