@@ -5,6 +5,7 @@ little for the other; they belong together by process and time. What such a sour
 arguments counts more than /proc, which the process itself can write.
 """
 
+from collections import deque
 from typing import Final
 
 from msgspec import UNSET, structs
@@ -40,6 +41,8 @@ class ArgvJoin:
         self._clock = clock
         self._waiting: dict[int, list[Seen]] = {}
         self._early: dict[int, list[ExecRecord]] = {}
+        # Of all processes in the order they came, those joined meanwhile included.
+        self._came: deque[ExecRecord] = deque()
         self._lost = source.losses
         self._silent = 0
         self._has_told = False
@@ -88,7 +91,7 @@ class ArgvJoin:
         ]
         if records:
             record = min(records, key=lambda each: _apart(seen, each))
-            self._early[pid].remove(record)
+            self._drop(record)
             self._write(seen, record)
         elif seen.kind is ObservationKind.PROCESS_EXEC and self._silent < SILENT_AFTER:
             seen.waits_until = self._clock.boot_ns() + WAIT_MS_MAX * NS_PER_MS
@@ -111,14 +114,21 @@ class ArgvJoin:
 
     def _keep(self, record: ExecRecord) -> None:
         self._early.setdefault(record.pid, []).append(record)
-        while len(self._early) > EARLY_MAX:
-            del self._early[next(iter(self._early))]
+        self._came.append(record)
         oldest = self._clock.wall_ns() - APART_S_MAX * NS_PER_S
-        while self._early:
-            pid, records = next(iter(self._early.items()))
-            if records[-1].wall_ns >= oldest:
+        while len(self._came) > EARLY_MAX or self._came[0].wall_ns < oldest:
+            self._drop(self._came.popleft())
+            if not self._came:
                 break
-            del self._early[pid]
+
+    def _drop(self, record: ExecRecord) -> None:
+        records = self._early.get(record.pid, [])
+        for at, other in enumerate(records):
+            if other is record:
+                del records[at]
+                break
+        if not records:
+            self._early.pop(record.pid, None)
 
     def _write(self, seen: Seen, record: ExecRecord) -> None:
         seen.process = joined(seen.process, record, self._accounts)

@@ -78,6 +78,34 @@ def test_a_record_waits_for_its_exec(host: AJoin) -> None:
     assert seen.process.argv == ("id",)
 
 
+def test_a_record_that_found_its_exec_is_in_nobodys_way(host: AJoin) -> None:
+    host.source.tell(host.record("id", after=-NS_PER_MS))
+    host.join.receive()
+    host.join.expect(host.seen())
+    host.source.tell(host.record("ls", pid=8, after=-NS_PER_MS))
+    host.join.receive()
+    seen = host.seen(pid=8)
+
+    host.join.expect(seen)
+
+    assert seen.process.argv == ("ls",)
+
+
+def test_a_process_that_fails_for_ever_has_no_more_room_than_the_others(host: AJoin) -> None:
+    host.source.tell(*(host.record("x", success=False) for _ in range(EARLY_MAX)))
+    host.source.tell(*(host.record("y", pid=pid) for pid in range(100, EARLY_MAX + 100)))
+    while host.join.receive():
+        pass
+    failed = host.seen(kind=ObservationKind.PROCESS_EXEC_FAILED)
+    other = host.seen(pid=100)
+
+    host.join.expect(failed)
+    host.join.expect(other)
+
+    assert failed.process.argv == ("as", "in", "proc")
+    assert other.process.argv == ("y",)
+
+
 def test_of_two_execs_of_one_process_each_gets_its_own(host: AJoin) -> None:
     first, second = host.seen(), host.seen(after=50 * NS_PER_MS)
     host.join.expect(first)
