@@ -16,7 +16,7 @@ from agent.config import AgentSettings
 from agent.layout import owners
 from agent.sense import wiring
 from agent.sense.contentstore import NO_INDICATORS
-from agent.sense.match.context import MatchContext
+from agent.sense.match.context import MatchContext, Rules
 from agent.sense.match.judge import judge
 from agent.sense.redact import Redactor
 from proto.content.index import IndicatorIndex
@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--index", type=Path, metavar="FILE", help="match indicators of this .vdx file too"
     )
     parser.add_argument(
+        "--rules",
+        type=Path,
+        metavar="PLACE",
+        help="judge by this .vdr file too, or by Sigma rules where the collector is installed",
+    )
+    parser.add_argument(
         "--seconds", type=int, default=SCAN_S_MAX, help=f"at most so long (default {SCAN_S_MAX})"
     )
 
@@ -45,23 +51,28 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         BadSettings: the configuration is not allowed (exit 4).
-        ContentError: the index is not one.
-        OSError: the index cannot be read.
+        ContentError: the index or the rules are none.
+        NoRules: nothing here can compile the rules.
+        OSError: the index or the rules cannot be read.
     """
     settings = settings_of(args)
-    found = (finding_row(finding) for finding in findings(settings, args.index, args.seconds))
+    rules = _rules(args.rules) if args.rules is not None else None
+    made = findings(settings, args.index, args.seconds, rules)
+    found = (finding_row(finding) for finding in made)
     count = print_rows(found, FINDING_COLUMNS, as_json=args.json)
     say(f"{count} findings; nothing was sealed or sent")
     return 3 if count else 0
 
 
-def findings(settings: AgentSettings, index: Path | None, seconds: int) -> Iterator[Finding]:
+def findings(
+    settings: AgentSettings, index: Path | None, seconds: int, rules: Rules | None = None
+) -> Iterator[Finding]:
     """Yield what one pass over this host finds."""
     clock = SystemClock()
     owned, _ = owners(settings.privileges)
     redactor = Redactor(os.urandom(KEY_BYTES), settings.sense.redaction)
     context = MatchContext(
-        NOBODY.tenant.bytes, NOBODY.agent.bytes, _index(index), None, clock.wall_ns()
+        NOBODY.tenant.bytes, NOBODY.agent.bytes, _index(index), None, clock.wall_ns(), rules
     )
     with tempfile.TemporaryDirectory(prefix="vedette-scan-") as scratch:
         paths = structs.replace(settings.paths, state=scratch, run=scratch)
@@ -88,6 +99,14 @@ def _is_quiet(finding: Finding) -> bool:
     """Whether a verdict is nothing to tell: `posture` lists those that passed."""
     quiet = (CheckState.PASS, CheckState.NOT_APPLICABLE)
     return finding.check is not None and finding.check.state in quiet
+
+
+def _rules(place: Path) -> Rules:
+    # Much to load, and for who asks for it.
+    from agent.commands.rulesource import rules_at  # noqa: PLC0415
+    from agent.sense.match.sigmafindings import RuleJudge  # noqa: PLC0415
+
+    return RuleJudge(rules_at(place))
 
 
 def _index(path: Path | None) -> IndicatorIndex:

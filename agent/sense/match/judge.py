@@ -7,10 +7,11 @@ from proto.model import Finding, Observation
 
 def judge(observation: Observation, context: MatchContext) -> tuple[Finding, ...]:
     """Return what an observation gives reason to tell."""
-    tenant, host = context.tenant, context.host
+    tenant, host, rules = context.tenant, context.host, context.rules
     return (
         *indicators.judge(observation, context),
         *logins.judge(observation, tenant, host),
         *packaged.judge(observation, tenant, host),
         *persistence.judge(observation, tenant, host),
+        *(rules.judge(observation, tenant, host) if rules is not None else ()),
     )

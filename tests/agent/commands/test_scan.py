@@ -6,7 +6,9 @@ import pytest
 
 from agent.commands.scan import findings
 from proto.content.kinds import IndicatorKind
+from proto.content.rulesfile import written
 from tests.agent.machine import Machine
+from tests.collector.content.rulesources import a_rule, compiled
 from tests.proto.content.builders import DAY_NS, a_file, a_provenance
 
 FIELDS = {"uid", "kind", "severity", "title", "rule", "source", "coverage", "observed_at"}
@@ -160,3 +162,18 @@ def test_what_is_bad_by_itself_is_found_on_a_host_that_was_never_seen(
         ("persistence.ld_preload", "medium"),
         ("persistence.world_writable", "low"),
     }
+
+
+def test_a_rule_that_a_host_meets_is_a_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path).with_golden_host()
+    machine.configure('[sense.sensors]\nenabled = ["processes"]\n')
+    rules = tmp_path / "content.vdr"
+    made = compiled(a_rule("  sel:\n    Image|contains: /", more="level: high\n"))
+    rules.write_bytes(written(made.rules))
+
+    code, rows, _ = scanned(machine, capsys, "--rules", str(rules))
+
+    assert code == 3
+    assert {(row["rule"], row["severity"]) for row in rows} == {(made.rules.rules[0].id, "high")}
