@@ -24,7 +24,7 @@ from agent.sense.sensors import fanotify
 from agent.sense.sensors.fanotify import FanotifyError, FanotifyRefused, Group, Info, Scope
 from agent.sense.sensors.filehandles import fsid_of, handle_of, open_directory, path_of
 from agent.sense.sensors.filemounts import FileMount, mount_of, mount_points
-from agent.sense.sensors.filetrees import Place, upward
+from agent.sense.sensors.filetrees import DEPTH_MAX, Place, upward
 from agent.sense.sensors.filetrees import Scope as Trees
 from agent.sense.sensors.filewatch import Changes
 from agent.sense.sensors.mounts import MOUNTINFO_BYTES_MAX
@@ -48,6 +48,7 @@ MASK: Final = (
 _MOVED: Final = fanotify.MOVED_FROM | fanotify.MOVED_TO
 _NAMED: Final = fanotify.CREATE | fanotify.DELETE | _MOVED
 _DIRECTORY: Final = READ_FLAGS | os.O_DIRECTORY
+_UPWARD: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _SHOWN_CHARS_MAX: Final = 256
 _ITSELF: Final = b"."
 # What says of a handle that its directory is no more; anything else says nothing of it.
@@ -411,7 +412,8 @@ class Marks:
                 self._forget(key)
                 raise
             try:
-                found = self._located(path_of(fd).rstrip(b"/"))
+                path = self._path_of(fd)
+                found = None if path is None else self._located(path.rstrip(b"/"))
                 if found is not None and self._is_true(fd, found, cover):
                     return found
             except OSError as error:
@@ -419,6 +421,40 @@ class Marks:
             finally:
                 os.close(fd)
         return None
+
+    def _path_of(self, fd: int) -> bytes | None:
+        """Return the path of a directory; None for one too long to be told, and in no tree.
+
+        Raises:
+            OSError: it cannot be told, and may be in a tree.
+        """
+        try:
+            return path_of(fd)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG or self._is_deep_in_a_tree(fd):
+                raise
+            return None
+
+    def _is_deep_in_a_tree(self, fd: int) -> bool:
+        """Tell whether a directory whose path is too long to be told may be in a tree.
+
+        Anybody may make one outside; no tree is deeper than its limit.
+
+        Raises:
+            OSError: it cannot be said.
+        """
+        here = os.dup(fd)
+        try:
+            for _ in range(DEPTH_MAX + 1):
+                above = os.open("..", _UPWARD, dir_fd=here)
+                os.close(here)
+                here = above
+                with contextlib.suppress(OSError):
+                    found = self._located(path_of(here).rstrip(b"/"))
+                    return found is not None and found.place is not None
+        finally:
+            os.close(here)
+        return False
 
     def _is_true(self, fd: int, found: _Dir, cover: Cover) -> bool:
         """Tell whether the path leads there: what is outside a mount has a path of another."""

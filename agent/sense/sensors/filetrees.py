@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 ROOTS_MAX: Final = 1024
+DEPTH_MAX: Final = 128
 
 # Absolute, without empty components and without "." and "..".
 _PATH: Final = r"^(/|(/(?!\.{1,2}(/|$))[^/\x00]+)+)\Z"
@@ -24,7 +25,7 @@ class Tree(Struct, frozen=True, forbid_unknown_fields=True):
     # Whether the directories below count too; other file systems mounted there never do.
     recursive: bool = True
     # Deeper directories are not looked at: a maze must end somewhere.
-    depth_max: Annotated[int, Meta(ge=0, le=128)] = 32
+    depth_max: Annotated[int, Meta(ge=0, le=DEPTH_MAX)] = 32
     # Shell patterns; with a slash against the whole path ("*" matches slashes), else the name.
     exclude: Annotated[tuple[Pattern, ...], Meta(max_length=256)] = ()
 

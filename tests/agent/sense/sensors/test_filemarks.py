@@ -118,6 +118,35 @@ def test_what_is_outside_the_trees_or_left_out_is_thrown_away(desk: Desk) -> Non
     assert changes.seen > 0
 
 
+def test_a_maze_outside_the_trees_too_deep_for_any_path_is_thrown_away(desk: Desk) -> None:
+    (desk.root / "maze").mkdir()
+    deep = a_maze_in(desk.root / "maze", 150)
+    desk.read()
+
+    os.close(os.open("new", os.O_CREAT | os.O_WRONLY, dir_fd=deep))
+    os.close(deep)
+
+    assert desk.read() == (set(), set())
+
+
+def test_a_path_in_a_tree_too_long_to_be_told_is_a_gap(desk: Desk) -> None:
+    desk.read()
+    os.close(a_maze_in(desk.tree, 25))
+
+    assert desk.marks.read().overflowed
+
+
+def a_maze_in(directory: Path, depth: int) -> int:
+    """Make directories within each other; return a descriptor of the last one."""
+    fd = os.open(directory, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir("d" * 200, dir_fd=fd)
+        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    return fd
+
+
 def test_a_directory_that_comes_goes_or_moves_is_walked(desk: Desk) -> None:
     (desk.tree / "a/b").mkdir(parents=True)
     (desk.root / "c/d").mkdir(parents=True)
