@@ -163,6 +163,11 @@ class FileEvents:
     def _is_all_watched(self) -> bool:
         return self.marks.fileno() < 0 and self.watches.fileno() >= 0
 
+    @property
+    def has_given_up(self) -> bool:
+        """Whether marks that were there are left alone for a while: others decide how long."""
+        return self._given_up is not None
+
     def notes(self) -> Iterator[str]:
         """Yield why file systems are on a lower rung; all of them are swept."""
         if self._given_up is not None:

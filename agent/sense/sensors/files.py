@@ -167,7 +167,9 @@ class FileSensor:
         """Return what is watched and what is not."""
         report = self._sweep.report
         reasons = list(self._reasons())
-        state = HealthState.DEGRADED if reasons else HealthState.OK
+        # Who changed a file is no longer told, and anybody can make a file system busy.
+        is_less = bool(reasons) or self._events.has_given_up
+        state = HealthState.DEGRADED if is_less else HealthState.OK
         reasons += self._events.notes()
         if not self._is_started:
             state, reasons = HealthState.BLIND, ["not started"]

@@ -150,7 +150,7 @@ def test_a_file_system_that_overflows_again_and_again_is_left_to_watches_and_tri
 ) -> None:
     (desk.root / "link").touch()
     floods = [flood(desk, n) for n in range(OVERFLOWS_MAX)]
-    said = list(desk.events.notes())
+    said, has_given_up = list(desk.events.notes()), desk.events.has_given_up
     desk.sweep()
     watched = desk.events.watches.count
     (desk.tree / "a").touch()
@@ -160,6 +160,8 @@ def test_a_file_system_that_overflows_again_and_again_is_left_to_watches_and_tri
     (desk.tree / "b").touch()
 
     assert all(floods)
+    assert has_given_up
+    assert not desk.events.has_given_up
     assert said == ["inotify instead of fanotify: the file systems are too busy"]
     assert (watched, by_watch) == (1, {"a"})
     assert desk.events.rung == "fanotify"

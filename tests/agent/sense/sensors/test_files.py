@@ -22,6 +22,7 @@ from msgspec import UNSET
 from agent.hostroot import HostRoot
 from agent.sense.match.packaged import LIKE_AGAIN, UNLIKE
 from agent.sense.ports import POLL_SIGHTINGS_MAX, Ease, SensorHealth, Sighting
+from agent.sense.sensors import fileevents
 from agent.sense.sensors.filecontent import EASED
 from agent.sense.sensors.fileevents import COALESCE_NS_MAX
 from agent.sense.sensors.filelook import NOT_COMPARED
@@ -305,6 +306,25 @@ def test_an_overflow_is_a_declared_gap_and_repaired_at_once(host: Host) -> None:
     ]
     assert (CREATED, "/tree/hidden/in/the/flood") in said(told)
     assert not [s for s in said(host.later(601)) if s[1].startswith("/tree/hidden")]
+
+
+def test_marks_that_others_keep_too_busy_are_a_degradation(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.start()
+    if "fanotify" not in host.sensor.health().rung:
+        pytest.skip(f"no marks here: {host.sensor.health().reason}")
+    before = host.sensor.health().state
+    monkeypatch.setattr(fileevents, "BUSY_EVENTS_A_SECOND", 0)
+    monkeypatch.setattr(fileevents, "BUSY_PERIODS_MAX", 1)
+
+    for n in range(3):
+        host.write(f"{n}")
+        host.later(11)
+
+    health = host.sensor.health()
+    assert (before, health.state) == (HealthState.OK, HealthState.DEGRADED)
+    assert "too busy" in health.reason
 
 
 def test_without_watches_the_sweep_alone_tells_and_says_so(tmp_path: Path) -> None:
