@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format", choices=FORMATS, default=FORMATS[0], help="whose events (default: %(default)s)"
     )
+    parser.add_argument(
+        "--coverage",
+        action="store_true",
+        help="say what each of --rules is worth where sensors see all they can, and judge nothing",
+    )
     parser.add_argument("kind", nargs="?", choices=[kind.value for kind in IndicatorKind])
     parser.add_argument("values", nargs="*", metavar="VALUE", help="what to look up")
     parser.set_defaults(usage_error=parser.error)
@@ -47,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
         NoRules: there are none, or nothing here can compile them.
         OSError: a file cannot be read.
     """
+    if args.coverage:
+        return _coverage(args)
     if args.events is not None:
         return _replay(args)
     if args.index is None or args.kind is None or not args.values:
@@ -56,6 +63,30 @@ def run(args: argparse.Namespace) -> int:
         _matches(index, IndicatorKind(args.kind), args.values), COLUMNS, as_json=args.json
     )
     return 3 if count else 0
+
+
+def _coverage(args: argparse.Namespace) -> int:
+    """Print one rule a line: active, degraded or dead, and for want of which fields."""
+    if args.rules is None or args.events is not None:
+        args.usage_error("--coverage takes --rules, and no events")
+    from agent.commands.rulesource import rules_at  # noqa: PLC0415  (as below)
+    from agent.sense.match.sigmafields import COLLECTED  # noqa: PLC0415
+    from agent.sense.match.sigmanormal import standing  # noqa: PLC0415
+
+    rules = rules_at(args.rules)
+    worth = ((rule, standing(rule, rules, COLLECTED)) for rule in rules.rules)
+    rows = (
+        {
+            "rule_id": rule.id,
+            "state": found.state,
+            "alerts": found.alerts,
+            "missing": found.missing,
+            "title": rule.title,
+        }
+        for rule, found in worth
+    )
+    print_rows(rows, ("rule_id", "state", "alerts", "missing", "title"), as_json=args.json)
+    return 0
 
 
 def _replay(args: argparse.Namespace) -> int:

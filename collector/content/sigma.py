@@ -6,7 +6,8 @@ trusted code, but what it parses comes from strangers.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, Final
 
 import re2
@@ -110,7 +111,7 @@ def compile_rules(files: Iterable[SourceFile], placeholders: Placeholders) -> Co
     predicates, rules = Predicates(), dict[str, DetectionRule]()
     for file, rule in parsed.rules:
         named = attackids.named(tag.name for tag in rule.tags if tag.namespace == "attack")
-        name = _id_of(rule, file)
+        name = _id_of(rule, file, rules)
         if name in rules:
             parsed.reports.append(Report(name, file, "refused", "another rule has this id"))
             continue
@@ -178,9 +179,12 @@ def _said(error: Exception) -> str:
     return f"{error}".strip().replace("\n", " ")[:_SHORT_CHARS_MAX] or type(error).__name__
 
 
-def _id_of(rule: SigmaRule, file: str) -> str:
-    """Return a rule's id; one without has its name, or its file."""
-    return str(rule.id or rule.name or f"file:{file}")[-_SHORT_CHARS_MAX:]
+def _id_of(rule: SigmaRule, file: str, taken: Container[str]) -> str:
+    """Return a rule's id; one without has its name, or its file and its place in it."""
+    if rule.id or rule.name:
+        return str(rule.id or rule.name)[:_SHORT_CHARS_MAX]
+    names = (f"file:{file}#{place}"[-_SHORT_CHARS_MAX:] for place in count(1))
+    return next(name for name in names if name not in taken)
 
 
 def _filtered(rule: SigmaRule, filters: Iterable[tuple[str, SigmaFilter]]) -> SigmaRule:

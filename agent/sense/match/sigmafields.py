@@ -61,6 +61,32 @@ _SERVICES: Final = {
     "guacd": ("guacamole",),
 }
 
+_ACTOR: Final = frozenset({"Image", "ProcessId", "User", "CommandLine"})
+_FILE: Final = _ACTOR | {"TargetFilename"}
+_LINE: Final = frozenset({"message", "program"})
+
+# The fields that events of a source have where sensors are on their highest rung.
+COLLECTED: Final[tuple[tuple[RuleSource, frozenset[str]], ...]] = (
+    (
+        _PROCESS[0],
+        _ACTOR
+        | {"CurrentDirectory", "ParentProcessId", "LogonId", "sha256", "Hashes"}
+        | {"ParentImage", "ParentCommandLine", "ParentUser"},
+    ),
+    (
+        _NETWORK[0],
+        _ACTOR | {"Protocol", "SourceIp", "SourcePort", "DestinationIp", "DestinationPort"},
+    ),
+    (RuleSource(LINUX, "file_event"), _FILE),
+    (RuleSource(LINUX, "file_change"), _FILE),
+    (RuleSource(LINUX, "file_delete"), _FILE),
+    (_DNS[0], _ACTOR | {"QueryName", "record_type", "QueryStatus", "QueryResults"}),
+    *(
+        (RuleSource(LINUX, "", service), _LINE)
+        for service in sorted({"syslog", *(one for many in _SERVICES.values() for one in many)})
+    ),
+)
+
 Value = FieldValue | UnsetType
 _Known = dict[str, Value]
 

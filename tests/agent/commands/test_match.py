@@ -171,6 +171,8 @@ def test_events_of_nobody_are_silence_and_exit_0(
         ["--index", "x.vdx"],
         ["--index", "x.vdx", "ipv4"],
         ["--events", "x.jsonl"],
+        ["--coverage"],
+        ["--coverage", "--rules", "x", "--events", "x"],
         ["--events", "x.jsonl", "--rules", "x", "ipv4", "1"],
         ["--events", "x.jsonl", "--rules", "x", "--format", "other"],
     ],
@@ -180,3 +182,15 @@ def test_what_makes_no_sense_together_is_usage(words: list[str]) -> None:
         main(["match", *words])
 
     assert caught.value.code == 2
+
+
+def test_what_each_rule_is_worth_here_is_one_line(
+    rules: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["match", "--rules", str(rules), "--coverage", "--json"]) == 0
+
+    rows = {row["title"]: row for row in matched(capsys)}
+    assert rows["Shell With Its Streams On A Socket"]["state"] == "active"
+    degraded = rows["One Of Every Modifier"]
+    assert (degraded["state"], degraded["alerts"]) == ("degraded", True)
+    assert "UtcTime" in degraded["missing"]  # type: ignore[operator]

@@ -80,6 +80,14 @@ def test_two_rules_of_one_id_are_one_rule_and_a_refusal() -> None:
     assert made.reports[0].reason == "another rule has this id"
 
 
+def test_rules_without_an_id_are_called_by_their_file_and_place() -> None:
+    nameless = a_rule("  sel:\n    Image: a").replace("id:", "description:")
+
+    made = compiled(f"{nameless}---\n{nameless}")
+
+    assert [rule.id for rule in made.rules.rules] == ["file:rule.yml#1", "file:rule.yml#2"]
+
+
 def test_tags_that_nobody_knows_are_told_and_left_out() -> None:
     made = compiled(a_rule("  sel:\n    Image: a", more="tags: [attack.t9999, attack.t1059]"))
 

@@ -3,7 +3,7 @@ from hypothesis import given
 
 from agent.sense.match.sigma import RuleEngine
 from agent.sense.match.sigmaevent import FieldValue, SigmaEvent
-from agent.sense.match.sigmafields import event_of
+from agent.sense.match.sigmafields import COLLECTED, event_of
 from proto.content.rules import RuleSource
 from proto.model import (
     DnsMessage,
@@ -13,11 +13,13 @@ from proto.model import (
     Observation,
     ObservationKind,
     Package,
+    Thing,
     User,
 )
 from tests.collector.content.rulesources import a_rule, compiled
 from tests.proto.builders import a_process, an_observation, values_of
 
+PROGRAMS = ("sshd", "sudo", "cron", "clamd", "vsftpd", "guacd")
 ASKED = frozenset({"Image", "CommandLine", "ParentImage", "User", "Company", "QueryName"})
 
 
@@ -99,6 +101,34 @@ def test_each_kind_has_its_source_and_fields(
 
     assert source in found.sources
     assert fields.items() <= found.fields.items()
+
+
+def test_what_is_said_to_be_collected_is_what_events_have() -> None:
+    whole = a_process(
+        exe="/bin/sh",
+        argv=("sh",),
+        cwd="/",
+        ppid=1,
+        session=1,
+        sha256=bytes(32),
+        user=User(0, "root"),
+    )
+    things: list[tuple[ObservationKind, Thing]] = [
+        (ObservationKind.PROCESS_EXEC, whole),
+        (ObservationKind.SOCKET_OPEN, Endpoint("tcp", "192.0.2.1", 1, "198.51.100.7", 443)),
+        (ObservationKind.FILE_CHANGED, File("/x")),
+        (ObservationKind.FILE_REMOVED, File("/x")),
+        (ObservationKind.DNS_ANSWER, DnsMessage("a.example", "A", "NOERROR")),
+        *((ObservationKind.LOG_LINE, LogLine("/x", name, "", 0)) for name in PROGRAMS),
+    ]
+
+    events = [
+        event(an_observation(thing, kind=kind, process=whole, ancestry=(whole,)))
+        for kind, thing in things
+    ]
+
+    had = {source: set(one.fields) for one in events for source in one.sources}
+    assert {source: set(fields) for source, fields in COLLECTED} == had
 
 
 def test_what_no_rule_could_be_about_is_no_event() -> None:
