@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from agent.sense.match.sigmaevent import FieldValue, SigmaEvent
-from agent.sense.match.sigmawitness import CLAUSES_MAX, LITERAL_CHARS_MAX, Clause, Sought
+from agent.sense.match.sigmawitness import CLAUSES_MAX, LITERAL_CHARS_MAX, Clause
 from proto.content.rulestext import fold, text_of
 
 # Of each field; a value that is longer is searched every time.
@@ -18,7 +18,10 @@ REMEMBERED_CHARS_MAX: Final = 256
 # Of a long value this much is searched at once, so that what is found stays small.
 _WINDOW_CHARS: Final = 8192
 _ANYWHERE: Final = ""
+_ALONG_MAX: Final = 20_000
 
+# By kind and text of a literal, the bits of the clauses that it stands for.
+_Bits = dict[tuple[str, str], int]
 # A field, what its last values held, and what searches another.
 _Column = tuple[str, dict[str, int], Callable[[str], int]]
 
@@ -33,7 +36,7 @@ class Prefilter:
     def __init__(self, rules: Sequence[Sequence[Clause]]) -> None:
         self._count = len(rules)
         self._always = 0
-        bits: dict[Sought, int] = {}
+        bits: dict[str, _Bits] = {}
         for place, clauses in enumerate(rules):
             for slot in range(CLAUSES_MAX):
                 bit = 1 << (slot * self._count + place)
@@ -41,14 +44,18 @@ class Prefilter:
                     self._always |= bit
                     continue
                 for sought in clauses[slot]:
-                    bits[sought] = bits.get(sought, 0) | bit
-        fields = sorted({sought.field for sought in bits} - {_ANYWHERE})
-        # What is sought anywhere is sought along with what is sought in a field: one search each.
+                    found = bits.setdefault(sought.field, {})
+                    key = (sought.kind, sought.text)
+                    found[key] = found.get(key, 0) | bit
+        anywhere = bits.pop(_ANYWHERE, {})
+        # What is sought anywhere is sought along with what is sought in a field, one search for
+        # both, unless there are so many fields that it would be kept too often.
+        is_along = len(anywhere) * len(bits) <= _ALONG_MAX
         self._columns: list[_Column] = [
-            (field, {}, _scan(_sought_in(field, bits))) for field in fields
+            (field, {}, _scan(_both(bits[field], anywhere) if is_along else bits[field]))
+            for field in sorted(bits)
         ]
-        self._fields = frozenset(fields)
-        anywhere = _sought_in(_ANYWHERE, bits)
+        self._fields = frozenset(bits if is_along else ())
         self._others: _Column | None = (_ANYWHERE, {}, _scan(anywhere)) if anywhere else None
 
     def candidates(self, event: SigmaEvent) -> int:
@@ -82,7 +89,7 @@ class Prefilter:
         return others + sum(len(known) for _, known, _ in self._columns)
 
     def _elsewhere(self, fields: Mapping[str, FieldValue], others: _Column) -> int:
-        """Return what is found in the fields that no rule names."""
+        """Return what is found of what is sought anywhere, in fields not searched for it yet."""
         _, known, scan = others
         found = 0
         for field, value in fields.items():
@@ -94,14 +101,8 @@ class Prefilter:
         return found
 
 
-def _sought_in(field: str, bits: Mapping[Sought, int]) -> dict[tuple[str, str], int]:
-    """Return what to search in a field: by kind and text, the bits of the clauses."""
-    found: dict[tuple[str, str], int] = {}
-    for sought, mask in bits.items():
-        if sought.field in {field, _ANYWHERE}:
-            key = (sought.kind, sought.text)
-            found[key] = found.get(key, 0) | mask
-    return found
+def _both(one: _Bits, other: _Bits) -> _Bits:
+    return {key: one.get(key, 0) | other.get(key, 0) for key in (*one, *other)}
 
 
 def _met(found: int, count: int) -> int:
@@ -134,7 +135,7 @@ def all_texts(fields: Mapping[str, FieldValue]) -> list[str]:
     return [text for value in fields.values() for text in texts_of(value)]
 
 
-def _scan(bits: Mapping[tuple[str, str], int]) -> Callable[[str], int]:
+def _scan(bits: _Bits) -> Callable[[str], int]:
     """Return what gives the bits of all literals in a folded text."""
     whole = {text: mask for (kind, text), mask in bits.items() if kind == "eq"}
     parts = sorted({text for kind, text in bits if kind != "eq"})
@@ -154,9 +155,7 @@ def _scan(bits: Mapping[tuple[str, str], int]) -> Callable[[str], int]:
     return scan
 
 
-def _window(
-    parts: list[str], bits: Mapping[tuple[str, str], int]
-) -> Callable[[str, int, int], int]:
+def _window(parts: list[str], bits: _Bits) -> Callable[[str, int, int], int]:
     """Return what gives the bits of the literals in a part of a text.
 
     It takes the part, where it begins in the text, and how long the text is.

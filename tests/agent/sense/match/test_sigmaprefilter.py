@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.sense.match import sigmaprefilter
 from agent.sense.match.sigmaevent import FieldValue, SigmaEvent
 from agent.sense.match.sigmaprefilter import (
     REMEMBERED_MAX,
@@ -74,3 +75,14 @@ def test_what_is_remembered_is_bounded() -> None:
         prefilter.candidates(SigmaEvent((), {"Image": f"/bin/{at}", "Other": str(at)}))
 
     assert REMEMBERED_MAX <= prefilter.remembered <= 2 * REMEMBERED_MAX
+
+
+def test_words_are_found_alike_where_fields_are_too_many_to_search_both_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sigmaprefilter, "_ALONG_MAX", 0)
+    apart = Prefilter(RULES)
+
+    for fields in ({"Image": "a canary"}, {"Elsewhere": "canary"}, {"Image": "/bin/sh"}, {}):
+        event = SigmaEvent((), fields)
+        assert apart.candidates(event) == PREFILTER.candidates(event)
