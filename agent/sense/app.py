@@ -39,6 +39,7 @@ from agent.sense.batch import OpenBatch, OpenBatches, SealingSettings
 from agent.sense.budget import Budget
 from agent.sense.door import Door
 from agent.sense.floods import Floods
+from agent.sense.guarded import FAULTS
 from agent.sense.lossbook import LossBook
 from agent.sense.outbox import Outbox, Visible
 from agent.sense.pacing import Pace
@@ -466,12 +467,32 @@ class Sense:
 
     def _observe(self, observation: model.Observation) -> None:
         self._tally.observed(observation)
-        findings = [finding for judge in self._p.judges for finding in judge(observation)]
+        findings = self._judged(observation)
         redacted = self._p.redactor.observation(observation)
         for finding in findings:
             self._find(finding, redacted)
         if self._pace.level < Ease.NO_ENRICHMENT:
             self._p.recorder.note(redacted)
+
+    def _judged(self, observation: model.Observation) -> list[model.Finding]:
+        """Return what the judges make of an observation; one of them that fails is said."""
+        findings: list[model.Finding] = []
+        for judge in self._p.judges:
+            try:
+                findings += judge(observation)
+            except FAULTS as error:
+                log.warning("observation not judged", kind=observation.kind.value, error=error)
+                self._add(
+                    model.Drop(
+                        reason=model.DropReason.QUARANTINED,
+                        sensor=observation.source.sensor,
+                        count=1,
+                        first=observation.event_time,
+                        last=observation.event_time,
+                        detail=f"an observation could not be judged ({type(error).__name__})",
+                    )
+                )
+        return findings
 
     def _find(self, finding: model.Finding, trigger: model.Observation | None) -> None:
         self._tally.found(finding)

@@ -19,6 +19,7 @@ from agent.sense.budget import Budget, OwnMeter
 from agent.sense.content import Content, ContentPorts
 from agent.sense.door import Door
 from agent.sense.floods import Floods
+from agent.sense.guarded import Guarded
 from agent.sense.match.context import MatchContext
 from agent.sense.match.judge import judge
 from agent.sense.outbox import Outbox
@@ -100,7 +101,10 @@ def build(settings: SenseSettings, site: Site) -> Sense:
             ),
             door=lane.door(Path(site.paths.door), site.owned.ship_uid, site.clock),
             door_group=readers,
-            sensors=build_sensors(settings, site, identity),
+            sensors={
+                name: Guarded(name, sensor, site.clock)
+                for name, sensor in build_sensors(settings, site, identity).items()
+            },
             judges=judges(identity, content, site.clock),
             content=content,
             redactor=Redactor(_redaction_key(key), settings.redaction),

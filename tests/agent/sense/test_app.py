@@ -1611,3 +1611,19 @@ def test_an_inventory_is_sealed_without_the_secrets_it_holds(case: Case) -> None
     case.loop.stop()
     assert "hunter2" not in str(item)
     assert "dump --password <redacted:" in str(item)
+
+
+def test_a_judge_that_fails_is_said_and_the_others_go_on(tmp_path: Path) -> None:
+    def failing(_observation: model.Observation) -> Sequence[model.Finding]:
+        raise LookupError("a fault")
+
+    host = Host()
+    sensor = FakeSensor(host.clock, [an_observation(a_process(pid=666))])
+    judges = [failing, judged(Severity.HIGH)]
+    loop = Loop(tmp_path, sensors={"processes": sensor}, judges=judges, host=host).start()
+    loop.go(31)
+
+    (drop,) = (drop for drop in loop.records(model.Drop) if drop.reason is DropReason.QUARANTINED)
+    assert (drop.count, "LookupError" in drop.detail) == (1, True)
+    assert loop.records(model.Finding)
+    loop.crash()
