@@ -216,8 +216,8 @@ def test_the_numbers_are_those_of_the_kernels_headers() -> None:
 
 
 def test_an_unknown_name_is_a_mistake_of_ours() -> None:
-    with pytest.raises(ValueError, match="opne"):
-        program(["opne"], "x86_64")
+    with pytest.raises(ValueError, match="openfile"):
+        program(["openfile"], "x86_64")
 
 
 def test_an_unknown_machine_has_no_filter() -> None:
