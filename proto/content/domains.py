@@ -36,7 +36,7 @@ def domain(text: str) -> str:
     Raises:
         BadValue: not a name of two labels or more.
     """
-    if is_plain(text):
+    if len(text) <= DOMAIN_CHARS_MAX and _PLAIN.fullmatch(text):
         return text
     return hostname(text.strip().removeprefix("*"))
 

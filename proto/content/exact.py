@@ -7,16 +7,16 @@ number of indicators. Digests are their own fingerprint, texts are hashed with t
 One indicator costs 8 bytes of key, 4 of confirmation and 4 of record id, and the radix table under
 one byte. The table is chosen so that a bucket holds about 16 keys, at most 2**20 buckets.
 
-Section: radix u32 x (2**bits + 1), padded to 8; keys u64 x n; confirmations u32 x n; records
-u32 x n.
+Section: radix u32 x (2**bits + 1), padded to 8; keys u64 x n; u64 x n of confirmation << 32
+| record, side by side because a hit needs both.
 """
 
 import struct
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
-from hashlib import blake2b
-from typing import Final
+from collections.abc import Callable, Sequence
+from hashlib import blake2s
+from typing import Final, NamedTuple
 
 from proto.content.errors import ContentDamaged, ContentTooLarge
 
@@ -24,6 +24,7 @@ RADIX_BITS_MAX: Final = 20
 ENTRIES_MAX: Final = 2**32 - 1
 _BUCKET_BITS: Final = 4
 _KEY_BITS: Final = 64
+_U32: Final = 0xFFFFFFFF
 _FINGERPRINT: Final = struct.Struct(">QI")
 _RECORD: Final = struct.Struct(">I")
 FINGERPRINT_BYTES: Final = 12
@@ -48,12 +49,12 @@ def text_fingerprint(text: str, salt: bytes) -> tuple[int, int]:
     return found
 
 
-def keyed(salt: bytes) -> blake2b:
+def keyed(salt: bytes) -> blake2s:
     """Return the hash that a salt begins; copied for each text, since the key costs a block."""
-    return blake2b(digest_size=FINGERPRINT_BYTES, key=salt)
+    return blake2s(digest_size=FINGERPRINT_BYTES, key=salt)
 
 
-def text_hash(data: bytes, base: blake2b) -> bytes:
+def text_hash(data: bytes, base: blake2s) -> bytes:
     """Return the 12 bytes of a text's fingerprint."""
     hashed = base.copy()
     hashed.update(data)
@@ -96,12 +97,12 @@ class ExactPool:
         count = len(pairs) // 2
         if count > ENTRIES_MAX:
             raise ContentTooLarge(f"a kind holds at most {ENTRIES_MAX} indicators")
-        keys, rest = pairs[0::2], array("I", pairs[1::2].tobytes())
+        keys = pairs[0::2]
         bits = min(RADIX_BITS_MAX, max(0, count.bit_length() - _BUCKET_BITS))
         shift = _KEY_BITS - bits
         radix = array("I", [bisect_left(keys, slot << shift) for slot in range(1 << bits)])
         radix.append(count)
-        parts = (radix, bytes(-len(radix) * 4 % 8), keys, rest[1::2], rest[0::2])
+        parts = (radix, bytes(-len(radix) * 4 % 8), keys, pairs[1::2])
         return b"".join(parts), count, bits
 
 
@@ -123,47 +124,76 @@ class ExactTable:
         ContentDamaged: the numbers do not fit the size of the section.
     """
 
-    __slots__ = ("_confirm", "_keys", "_radix", "_records", "_shift")
+    __slots__ = ("records_of",)
+
+    records_of: Callable[[bytes], Sequence[int]]
+    """Return the record ids of a fingerprint (or a digest, which begins with its own); empty for
+    nearly all that is asked.
+
+    Raises:
+        ContentDamaged: the radix points outside the table.
+    """
 
     def __init__(self, data: memoryview, count: int, bits: int) -> None:
         if bits > RADIX_BITS_MAX:
             raise ContentDamaged("an exact table has an impossible radix")
         slots = (1 << bits) + 1
         keys_at = slots * 4 + -slots * 4 % 8
-        confirm_at = keys_at + 8 * count
-        records_at = confirm_at + 4 * count
-        if len(data) != records_at + 4 * count:
+        rest_at = keys_at + 8 * count
+        if len(data) != rest_at + 8 * count:
             raise ContentDamaged("an exact table has an impossible size")
-        self._radix = data[: slots * 4].cast("I")
-        self._keys = data[keys_at:confirm_at].cast("Q")
-        self._confirm = data[confirm_at:records_at].cast("I")
-        self._records = data[records_at:].cast("I")
-        self._shift = _KEY_BITS - bits
+        columns = _Columns(
+            radix=data[: slots * 4].cast("I"),
+            keys=data[keys_at:rest_at].cast("Q"),
+            rest=data[rest_at:].cast("Q"),
+            shift=_KEY_BITS - bits,
+        )
+        self.records_of = _finder(columns)
 
     def find(self, key: int, confirmation: int) -> Sequence[int]:
-        """Return the record ids of a fingerprint; empty for nearly all that is asked.
+        """Return the record ids of a fingerprint that is given as two numbers.
 
         Raises:
             ContentDamaged: the radix points outside the table.
         """
-        slot = key >> self._shift
-        keys = self._keys
+        return self.records_of(_FINGERPRINT.pack(key, confirmation))
+
+
+class _Columns(NamedTuple):
+    radix: memoryview
+    keys: memoryview
+    rest: memoryview
+    shift: int
+
+
+def _finder(columns: _Columns) -> Callable[[bytes], Sequence[int]]:
+    """Return what finds a fingerprint, with all that it needs in local names: the hottest place."""
+    radix, keys, rest, shift = columns
+
+    def find(fingerprint: bytes) -> Sequence[int]:
+        key, confirmation = _fingerprint(fingerprint)
+        slot = key >> shift
         try:
-            end = self._radix[slot + 1]
-            place = bisect_left(keys, key, self._radix[slot], end)
+            end = radix[slot + 1]
+            place = bisect_left(keys, key, radix[slot], end)
             if place >= end or keys[place] != key:
                 return ()
             after = place + 1
-            if after < end and keys[after] == key:
-                return self._confirmed(key, confirmation, place, end)
-            return (self._records[place],) if self._confirm[place] == confirmation else ()
+            if after >= end or keys[after] != key:
+                found = rest[place]
+                return (found & _U32,) if found >> 32 == confirmation else ()
+            return _confirmed(columns, range(place, end), key, confirmation)
         except IndexError as error:
             raise ContentDamaged("the radix of an exact table points outside it") from error
 
-    def _confirmed(self, key: int, confirmation: int, place: int, end: int) -> list[int]:
-        found = []
-        while place < end and self._keys[place] == key:
-            if self._confirm[place] == confirmation:
-                found.append(self._records[place])
-            place += 1
-        return found
+    return find
+
+
+def _confirmed(columns: _Columns, places: range, key: int, confirmation: int) -> list[int]:
+    found = []
+    for place in places:
+        if columns.keys[place] != key:
+            break
+        if columns.rest[place] >> 32 == confirmation:
+            found.append(columns.rest[place] & _U32)
+    return found

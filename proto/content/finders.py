@@ -5,12 +5,12 @@ needs is at hand in local names, and the first look at a text is written out whe
 """
 
 from collections.abc import Callable, Sequence
-from hashlib import blake2b
+from hashlib import blake2s
 from zlib import crc32
 
 from proto.content.domains import PARENT_LABELS_MAX
 from proto.content.errors import BadValue
-from proto.content.exact import ExactTable, digest_fingerprint, text_bytes
+from proto.content.exact import ExactTable, text_bytes
 from proto.content.filters import Filter
 from proto.content.kinds import IndicatorKind, KindSpec
 from proto.content.normalise import normaliser
@@ -22,13 +22,11 @@ Finder = Callable[[str], Rows]
 
 
 def rows_of(kind: IndicatorKind, value: str, records: Sequence[int], table: RecordTable) -> Rows:
-    """Return the indicators that a value's records make.
+    """Return the indicators that a value's records make, at most `ROWS_MAX`.
 
     Raises:
         ContentDamaged: a record does not exist.
     """
-    if len(records) == 1:  # as nearly always
-        return (IndicatorRow(kind, value, table.get(records[0])),)
     return tuple([IndicatorRow(kind, value, table.get(found)) for found in records[:ROWS_MAX]])
 
 
@@ -39,7 +37,7 @@ def nothing(_: str) -> Rows:
 
 def digest_finder(spec: KindSpec, table: ExactTable, records: RecordTable) -> Finder:
     """Return what finds a digest in hexadecimal, of either case."""
-    kind, size, find_in = spec.kind, spec.digest_bytes, table.find
+    kind, size, records_of, get = spec.kind, spec.digest_bytes, table.records_of, records.get
 
     def find(value: str) -> Rows:
         try:
@@ -48,7 +46,9 @@ def digest_finder(spec: KindSpec, table: ExactTable, records: RecordTable) -> Fi
             return ()
         if len(digest) != size or len(value) != 2 * size:
             return ()
-        found = find_in(*digest_fingerprint(digest))
+        found = records_of(digest)
+        if len(found) == 1:
+            return (IndicatorRow(kind, digest.hex(), get(found[0])),)
         return rows_of(kind, digest.hex(), found, records) if found else ()
 
     return find
@@ -65,45 +65,50 @@ class TextTable:
         records: where they come from.
     """
 
-    __slots__ = ("_base", "_kind", "_records", "_table", "first_look")
+    __slots__ = ("confirmed", "first_look")
+
+    confirmed: Callable[[bytes, str], Rows]
+    """Return the indicators of a text, given as bytes too, that passed the first look.
+
+    Raises:
+        ContentDamaged: the file changed under us.
+    """
 
     def __init__(
         self,
         kind: IndicatorKind,
         table: ExactTable,
         first_look: Filter,
-        base: blake2b,
+        base: blake2s,
         records: RecordTable,
     ) -> None:
+        records_of, get = table.records_of, records.get
+
+        def confirmed(data: bytes, text: str) -> Rows:
+            hashed = base.copy()
+            hashed.update(data)
+            found = records_of(hashed.digest())
+            if not found:
+                return ()
+            if len(found) == 1:
+                return (IndicatorRow(kind, text, get(found[0])),)
+            return rows_of(kind, text, found, records)
+
         self.first_look = first_look
-        self._kind = kind
-        self._table = table
-        self._base = base
-        self._records = records
-
-    def confirmed(self, data: bytes) -> Rows:
-        """Return the indicators of a text that passed the first look.
-
-        Raises:
-            ContentDamaged: the file changed under us.
-        """
-        hashed = self._base.copy()
-        hashed.update(data)
-        found = self._table.find(*digest_fingerprint(hashed.digest()))
-        if not found:
-            return ()
-        text = data.decode("utf-8", "surrogatepass")
-        return rows_of(self._kind, text, found, self._records)
+        self.confirmed = confirmed
 
     def finder(self) -> Finder:
         """Return what finds a text in its one spelling."""
         bits, slots, confirmed = self.first_look.bits, self.first_look.slots, self.confirmed
 
         def find(text: str) -> Rows:
-            data = text_bytes(text)
+            try:
+                data = text.encode()
+            except UnicodeEncodeError:
+                data = text_bytes(text)
             # `Filter.may_hold`, without the call.
             slot = crc32(data) * slots >> 32
-            return confirmed(data) if bits[slot >> 3] >> (slot & 7) & 1 else ()
+            return confirmed(data, text) if bits[slot >> 3] >> (slot & 7) & 1 else ()
 
         return find
 
@@ -145,10 +150,10 @@ def name_finder(hosts: TextTable | None, domains: TextTable | None) -> Finder:
             part = data[at + 1 :]
             slot = crc32(part) * slots >> 32
             if bits[slot >> 3] >> (slot & 7) & 1:
-                rows += confirmed(part)
+                rows += confirmed(part, part.decode())
             if at < 0:
                 return rows
         slot = crc32(data) * slots >> 32
-        return rows + confirmed(data) if bits[slot >> 3] >> (slot & 7) & 1 else rows
+        return rows + confirmed(data, name) if bits[slot >> 3] >> (slot & 7) & 1 else rows
 
     return find

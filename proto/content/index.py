@@ -193,7 +193,9 @@ class MappedIndex:
         found = self._v4.find(number) if version == 4 else self._v6.find(number)
         if found < 0:
             return ()
-        return self._covering(version, number, found, port or 0)
+        # A dotted quad that was read has one spelling.
+        text = address if version == 4 and ":" not in address else ""
+        return self._covering(version, number, found, port or 0, text)
 
     def lookup_name(self, name: str) -> tuple[IndicatorRow, ...]:
         """Return the host that a name is, and every domain that it lies in.
@@ -234,7 +236,7 @@ class MappedIndex:
         return found + self._find_name(parts.host)
 
     def _covering(
-        self, version: int, number: int, set_id: int, port: int
+        self, version: int, number: int, set_id: int, port: int, text: str = ""
     ) -> tuple[IndicatorRow, ...]:
         bits = 32 if version == 4 else 128
         rows = []
@@ -247,7 +249,7 @@ class MappedIndex:
             if prefix == bits and not entry_port:
                 # Nearly every indicator of this kind is a single address.
                 kind = IndicatorKind.IPV4 if version == 4 else IndicatorKind.IPV6
-                rows.append(IndicatorRow(kind, address_text(version, number), provenance))
+                rows.append(IndicatorRow(kind, text or address_text(version, number), provenance))
             else:
                 found = Network(version, masked(version, number, prefix), prefix, entry_port)
                 rows.append(IndicatorRow(network_kind(found), str(found), provenance))

@@ -18,7 +18,7 @@ from msgspec import Struct
 from proto.content.errors import ContentDamaged, ContentNewer, ContentTooLarge
 
 MAGIC: Final = b"VDXINDEX"
-FORMAT: Final = 1
+FORMAT: Final = 2
 SALT_BYTES: Final = 16
 DIGEST_BYTES: Final = 32
 SECTIONS_MAX: Final = 64

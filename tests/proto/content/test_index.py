@@ -3,12 +3,14 @@
 import hashlib
 import random
 import struct
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from proto.content.build import IndexBuilder
 from proto.content.errors import ContentDamaged, ContentError
 from proto.content.index import IndicatorRow, MappedIndex
 from proto.content.kinds import IndicatorKind
@@ -337,3 +339,34 @@ def test_an_index_without_filters_finds_the_same() -> None:
     assert len(kept) < len(layout.sections)
     assert old.lookup(IndicatorKind.PROCESS_NAME, "xmrig")
     assert old.lookup(IndicatorKind.PROCESS_NAME, "bash") == ()
+
+
+def many(count: int, seed: int) -> Iterator[tuple[IndicatorKind, str]]:
+    """Yield so many different values of four kinds; those of two seeds differ."""
+    for number in range(count):
+        digest = hashlib.blake2b(b"%d %d" % (seed, number), digest_size=32).hexdigest()
+        if number % 4 == 0:
+            yield IndicatorKind.SHA256, digest
+        elif number % 4 == 1:
+            yield IndicatorKind.DOMAIN, f"{digest[:12]}.example"
+        elif number % 4 == 2:
+            yield IndicatorKind.URL, f"http://{digest[:12]}.example/{digest[12:20]}"
+        else:
+            yield IndicatorKind.IPV6, f"2001:{seed:x}:{digest[:4]}:{digest[4:8]}::{digest[8:12]}"
+
+
+def no_value_of_many_is_missed_or_hit_by_chance(count: int) -> None:
+    builder = IndexBuilder(a_release())
+    told = a_provenance()
+    for kind, value in many(count, seed=1):
+        builder.add(kind, value, told)
+    index = MappedIndex(builder.finish())
+
+    missed = sum(not index.lookup(kind, value) for kind, value in many(count, seed=1))
+    hit = sum(bool(index.lookup(kind, value)) for kind, value in many(count, seed=2))
+
+    assert (missed, hit) == (0, 0)
+
+
+def test_no_value_of_twenty_thousand_is_missed_or_hit_by_chance() -> None:
+    no_value_of_many_is_missed_or_hit_by_chance(20_000)

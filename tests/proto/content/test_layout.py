@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from proto.content import layout as layout_module
 from proto.content.errors import ContentDamaged, ContentError, ContentNewer, ContentTooLarge
 from proto.content.layout import (
+    FORMAT,
     SECTIONS_MAX,
     Section,
     check_sections,
@@ -88,7 +89,7 @@ def test_a_file_cut_or_padded_anywhere_is_refused() -> None:
 
 def test_a_later_format_is_named_as_such() -> None:
     changed = bytearray(a_frame())
-    changed[8] = 2
+    changed[8] = FORMAT + 1
 
     with pytest.raises(ContentNewer):
         read_layout(memoryview(changed))
