@@ -348,9 +348,9 @@ def many(count: int, seed: int) -> Iterator[tuple[IndicatorKind, str]]:
         if number % 4 == 0:
             yield IndicatorKind.SHA256, digest
         elif number % 4 == 1:
-            yield IndicatorKind.DOMAIN, f"{digest[:12]}.example"
+            yield IndicatorKind.DOMAIN, f"{digest[:24]}.example"
         elif number % 4 == 2:
-            yield IndicatorKind.URL, f"http://{digest[:12]}.example/{digest[12:20]}"
+            yield IndicatorKind.URL, f"http://{digest[:24]}.example/{digest[24:32]}"
         else:
             yield IndicatorKind.IPV6, f"2001:{seed:x}:{digest[:4]}:{digest[4:8]}::{digest[8:12]}"
 
@@ -370,3 +370,9 @@ def no_value_of_many_is_missed_or_hit_by_chance(count: int) -> None:
 
 def test_no_value_of_twenty_thousand_is_missed_or_hit_by_chance() -> None:
     no_value_of_many_is_missed_or_hit_by_chance(20_000)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(1800)
+def test_no_value_of_ten_million_is_missed_or_hit_by_chance() -> None:
+    no_value_of_many_is_missed_or_hit_by_chance(10_000_000)
