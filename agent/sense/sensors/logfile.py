@@ -73,6 +73,7 @@ class LogFile:
         self._seen_as: tuple[int, int] | None = None
         self._is_other = False
         self.written = seen.st_mtime_ns
+        self.is_inflated = False  # out of a compressed rotation: a file without a name
         self.is_at_end = False
         self._learn_head(seen.st_size)
 

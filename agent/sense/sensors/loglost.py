@@ -1,5 +1,6 @@
 """Places in a log that no file has any more: looked for in what its compressed rotations hold."""
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -55,8 +56,10 @@ class LostPlaces:
         if fd < 0:
             self._is_unreadable = self._is_unreadable or is_later
             return
+        # It was written when its original was, however often that is asked from now on.
+        os.utime(fd, ns=(packed.written, packed.written))
         file = LogFile(fd)
-        file.written = packed.written
+        file.is_inflated = True
         place = place_in(file, self._places)
         if place is not None:
             file.go_to(place)

@@ -27,7 +27,8 @@ class Places:
     def note(self, file: LogFile) -> None:
         """Take note that a file is told as far as it has been read."""
         self._told.pop(file.inode, None)
-        if file.is_unlinked():
+        # What was inflated never had a name; that it was told is kept as of any other.
+        if file.is_unlinked() and not file.is_inflated:
             self._gone = [*self._gone, file.written][-PLACES_MAX:]
             return
         self._told[file.inode] = file.position(is_spent=True)

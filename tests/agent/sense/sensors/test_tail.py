@@ -946,6 +946,24 @@ class HostileRotations(Rotations):
         assert not lost - self.nameless or self.log.gaps
 
 
+def test_what_was_inflated_and_sealed_is_not_told_again_after_a_crash() -> None:
+    run = HostileRotations()
+
+    run.copytruncate(2)
+    run.rotate()
+    run.append(1)  # by a writer that was not told to reopen
+    run.compress(0)
+    run.compress(0)
+    run.crash()
+    run.take_all()
+    run.seal()
+    run.crash()
+    run.take_all()
+
+    assert sorted(run.sealed + run.waiting) == [0, 1, 2, 3]
+    run.teardown()
+
+
 def of(machine: type[RuleBasedStateMachine], examples: int) -> type:
     """Return a test of a machine that tries the same examples each time."""
     same = settings(max_examples=examples, stateful_step_count=30, deadline=None, derandomize=True)
