@@ -70,6 +70,9 @@ def parse_request(data: bytes) -> CertificateRequest:
         raise RequestRefused("the requested key is not on P-256")
     if not isinstance(signed_with, SHA256) or not _is_signed_by(key, request):
         raise RequestRefused("the request is not signed by the key it names")
+    if not der.endswith(b"\0" + request.signature):
+        # A signature is whole bytes; bits called unused would spell one request in two ways.
+        raise RequestRefused("not a certificate request")
     return CertificateRequest(P256VerifyKey(key), hashlib.sha256(der).digest())
 
 

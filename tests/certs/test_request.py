@@ -82,6 +82,21 @@ def test_one_flipped_bit_never_gives_a_request_on_another_key(bit: int) -> None:
         parse_request(bytes(changed))
 
 
+def test_a_signature_with_bits_called_unused_is_refused() -> None:
+    request = create_request(KEY)
+    while request[-1] & 1:
+        request = create_request(KEY)
+    at = request.rindex(parse_signature(request)) - 1
+    changed = request[:at] + b"\1" + request[at + 1 :]
+
+    with pytest.raises(RequestRefused):
+        parse_request(changed)
+
+
+def parse_signature(request: bytes) -> bytes:
+    return x509.load_der_x509_csr(request).signature
+
+
 @given(
     st.binary(max_size=300), st.sampled_from([b"", b"0", b"-----BEGIN CERTIFICATE REQUEST-----"])
 )
