@@ -59,9 +59,10 @@ def downloaded(directory: str, base: str, tmp_path: Path) -> list[bytes]:
 
 
 def test_init_keeps_the_root_under_its_plain_name_and_asks_nobody(tmp_path: Path) -> None:
-    directory = begun(tmp_path)
+    repo = Repo()
+    directory = begun(tmp_path, repo)
 
-    assert (Path(directory) / "root.json").read_bytes() == Repo().root
+    assert (Path(directory) / "root.json").read_bytes() == repo.root
 
 
 def test_refresh_leaves_the_metadata_it_trusts_under_plain_names(tmp_path: Path, base: str) -> None:
